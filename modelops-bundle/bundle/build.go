@@ -1,0 +1,293 @@
+package bundle
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"runtime"
+	"sync"
+
+	chunkers "github.com/PlakarKorp/go-cdc-chunkers"
+	_ "github.com/PlakarKorp/go-cdc-chunkers/chunkers/fastcdc" // registers the algorithm
+	"golang.org/x/sync/errgroup"
+
+	"github.com/modelops-suite/modelops-go/contracts"
+)
+
+const (
+	packLimit = 1 << 20 // files of this size and more are chunked
+	packCap   = 8 << 20 // no pack is larger
+
+	chunkAlgorithm  = "fastcdc-v1.0.0"
+	chunkNormal     = 4 << 20
+	chunkNormalHuge = 8 << 20
+	hugeFile        = 32 << 30
+)
+
+// Sink takes the blobs of a bundle as they are made, each once, from several goroutines
+// at a time. The bytes are the sink's only until it returns.
+type Sink func(ctx context.Context, blob Blob, stored []byte) error
+
+// Build reads the files below root, gives their blobs to sink, and returns the index.
+// A file that is not what the scan saw, or changes while it is read, stops the build with
+// its name and [contracts.CodeConflict]. Memory does not grow with the bundle.
+func Build(ctx context.Context, root *os.Root, sources []Source, sink Sink) (*Index, error) {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(2 * max(2, min(runtime.GOMAXPROCS(0), 8)))
+	b := &builder{root: root, sink: sink, group: group, made: map[blobKey]*Blob{}}
+	files := make([]builtFile, len(sources))
+	err := b.dispatch(ctx, sources, files)
+	if waitErr := group.Wait(); waitErr != nil {
+		err = waitErr // what the workers met first; dispatch only saw the cancellation
+	}
+	if err != nil {
+		return nil, err
+	}
+	return b.index(files), nil
+}
+
+// builder is one run of Build.
+type builder struct {
+	root  *os.Root
+	sink  Sink
+	group *errgroup.Group
+
+	mu   sync.Mutex
+	made map[blobKey]*Blob // complete when the group has ended
+}
+
+// blobKey is what makes two blobs one: packs and chunks are encoded differently.
+type blobKey struct {
+	raw  contracts.Digest
+	kind Kind
+}
+
+// builtFile is a file whose parts name blobs by key.
+type builtFile struct {
+	File
+	pieces []*piece
+}
+
+type piece struct {
+	blob           blobKey
+	offset, length int64
+}
+
+// dispatch goes through the files in order and hands packs and chunks to the group, which
+// makes it wait while enough is under way.
+func (b *builder) dispatch(ctx context.Context, sources []Source, files []builtFile) error {
+	for i, source := range sources {
+		files[i].File = File{Path: source.Path, Mode: source.Mode, Size: source.Info.Size()}
+	}
+	for _, span := range packs(sources) {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		b.group.Go(func() error { return b.pack(ctx, sources, files, span) })
+	}
+	for i, source := range sources {
+		if source.Info.Size() < packLimit {
+			continue
+		}
+		if err := b.chunk(ctx, source, &files[i]); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// packs groups the small files, each group the indices of the files of one pack. It looks
+// at paths and sizes only.
+func packs(sources []Source) [][]int {
+	var all [][]int
+	var current []int
+	var size int64
+	end := func() {
+		if size > 0 {
+			all = append(all, current)
+		}
+		current, size = nil, 0
+	}
+	for i, source := range sources {
+		n := source.Info.Size()
+		if n >= packLimit {
+			continue
+		}
+		if size+n > packCap {
+			end()
+		}
+		current, size = append(current, i), size+n
+		if endsPack(source.Path, n) {
+			end()
+		}
+	}
+	end()
+	return all
+}
+
+// endsPack is the boundary rule of the format.
+func endsPack(path string, size int64) bool {
+	sum := sha256.Sum256([]byte(path))
+	return binary.BigEndian.Uint64(sum[:8]) < uint64(size)<<44 // size/2²⁰ × 2⁶⁴, size < 2²⁰
+}
+
+func (b *builder) pack(ctx context.Context, sources []Source, files []builtFile, span []int) error {
+	var total int64
+	for _, i := range span {
+		total += files[i].Size
+	}
+	buf := make([]byte, 0, total)
+	for _, i := range span {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		data, err := readWhole(b.root, sources[i], buf)
+		if err != nil {
+			return err
+		}
+		buf = buf[:len(buf)+len(data)]
+		files[i].Digest = contracts.DigestOf(data)
+	}
+	key := blobKey{contracts.DigestOf(buf), Pack}
+	var offset int64
+	for _, i := range span {
+		if files[i].Size > 0 {
+			files[i].pieces = []*piece{{key, offset, files[i].Size}}
+			offset += files[i].Size
+		}
+	}
+	return b.blob(ctx, key, buf)
+}
+
+// readWhole reads a small file into the room behind buf.
+func readWhole(root *os.Root, source Source, buf []byte) ([]byte, error) {
+	f, err := openUnchanged(root, source)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	room := buf[len(buf) : len(buf)+int(source.Info.Size())]
+	if _, err := io.ReadFull(f, room); err != nil {
+		return nil, changed(source, err)
+	}
+	return room, stillUnchanged(f, source)
+}
+
+func (b *builder) chunk(ctx context.Context, source Source, file *builtFile) error {
+	f, err := openUnchanged(b.root, source)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	normal := chunkNormal
+	if source.Info.Size() > hugeFile {
+		normal = chunkNormalHuge
+	}
+	chunker, err := chunkers.NewChunker(chunkAlgorithm, f, &chunkers.ChunkerOpts{MinSize: normal / 4, NormalSize: normal, MaxSize: 2 * normal})
+	if err != nil {
+		return err
+	}
+	for rest := source.Info.Size(); rest > 0; {
+		data, err := chunker.Next()
+		if err != nil && err != io.EOF || len(data) == 0 || int64(len(data)) > rest {
+			return changed(source, err)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		data = append([]byte(nil), data...) // the chunker's buffer moves on
+		rest -= int64(len(data))
+		p := &piece{length: int64(len(data))}
+		file.pieces = append(file.pieces, p)
+		b.group.Go(func() error {
+			p.blob = blobKey{contracts.DigestOf(data), Chunk}
+			return b.blob(ctx, p.blob, data)
+		})
+	}
+	return stillUnchanged(f, source)
+}
+
+// blob encodes and sinks raw bytes, once for each key.
+func (b *builder) blob(ctx context.Context, key blobKey, raw []byte) error {
+	blob := &Blob{Raw: key.raw, RawSize: int64(len(raw)), Kind: key.kind}
+	b.mu.Lock()
+	_, done := b.made[key]
+	if !done {
+		b.made[key] = blob
+	}
+	b.mu.Unlock()
+	if done {
+		return nil
+	}
+	encoded, stored := blob.encode(raw)
+	*blob = encoded
+	return b.sink(ctx, encoded, stored)
+}
+
+// index puts the files' pieces in terms of blobs, in order of first use.
+func (b *builder) index(files []builtFile) *Index {
+	x := &Index{Files: make([]File, len(files))}
+	position := make(map[blobKey]int, len(b.made))
+	for i, file := range files {
+		parts := make([]Part, len(file.pieces))
+		for j, p := range file.pieces {
+			at, known := position[p.blob]
+			if !known {
+				at = len(x.Blobs)
+				position[p.blob] = at
+				x.Blobs = append(x.Blobs, *b.made[p.blob])
+			}
+			parts[j] = Part{Blob: at, Offset: p.offset, Length: p.length}
+		}
+		file.Parts = parts
+		switch {
+		case file.Size >= packLimit:
+			file.Digest = chunksDigest(parts, x.Blobs)
+		case file.Size == 0:
+			file.Digest = contracts.DigestOf(nil)
+		}
+		x.Files[i] = file.File
+	}
+	x.Content = ContentDigest(x.Files)
+	return x
+}
+
+// openUnchanged opens a file and makes sure that it is the one that the scan saw.
+func openUnchanged(root *os.Root, source Source) (*os.File, error) {
+	f, err := root.Open(source.Path)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, changed(source, err)
+		}
+		return nil, unreadable(source.Path, err)
+	}
+	if err := stillUnchanged(f, source); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func stillUnchanged(f *os.File, source Source) error {
+	info, err := f.Stat()
+	if err != nil {
+		return unreadable(source.Path, err)
+	}
+	if info.Size() != source.Info.Size() || !info.ModTime().Equal(source.Info.ModTime()) || !os.SameFile(info, source.Info) {
+		return changed(source, nil)
+	}
+	return nil
+}
+
+func changed(source Source, cause error) error {
+	return (&contracts.Error{
+		Code: contracts.CodeConflict, Stage: contracts.StagePack,
+		Message: fmt.Sprintf("%s changed while it was read", contracts.Quote(source.Path)),
+		Hint:    "wait until nothing writes to the project, then try again",
+	}).Because(cause)
+}

@@ -1,0 +1,120 @@
+package bundle
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/modelops-suite/modelops-go/contracts"
+)
+
+// Encoding is how a blob's raw bytes are stored.
+type Encoding string
+
+// The encodings that there are.
+const (
+	Identity Encoding = "identity"
+	Zstd     Encoding = "zstd"
+)
+
+const (
+	// sampleSize is how much of the beginning, the middle and the end of a blob is
+	// compressed to see whether the whole is worth it.
+	sampleSize = 16 << 10
+	// Compression pays when it saves at least one part in payPart.
+	payPart = 16
+)
+
+// Encode makes a blob of raw: as it is, or compressed when that saves a sixteenth. Blobs
+// of which 16 KiB at the beginning, in the middle and at the end do not save that are not
+// tried. The bytes and the kind alone decide.
+func Encode(raw []byte, kind Kind) (Blob, []byte) {
+	blob := Blob{Raw: contracts.DigestOf(raw), RawSize: int64(len(raw)), Kind: kind}
+	return blob.encode(raw)
+}
+
+func (b Blob) encode(raw []byte) (Blob, []byte) {
+	if promising(raw, b.Kind) {
+		if stored := compress(raw, b.Kind); pays(len(stored), len(raw)) {
+			b.Stored, b.StoredSize, b.Encoding = contracts.DigestOf(stored), int64(len(stored)), Zstd
+			return b, stored
+		}
+	}
+	b.Stored, b.StoredSize, b.Encoding = b.Raw, b.RawSize, Identity
+	return b, raw
+}
+
+func pays(stored, raw int) bool { return stored <= raw-(raw+payPart-1)/payPart }
+
+func promising(raw []byte, kind Kind) bool {
+	if len(raw) < 8*sampleSize {
+		return true
+	}
+	middle := (len(raw) - sampleSize) / 2
+	sample := bytes.Join([][]byte{raw[:sampleSize], raw[middle : middle+sampleSize], raw[len(raw)-sampleSize:]}, nil)
+	return pays(len(compress(sample, kind)), len(sample))
+}
+
+// Decode is the raw bytes of a blob. The stored bytes must have been held against the
+// blob's digest; the raw ones are held against theirs here.
+func (b Blob) Decode(stored []byte) ([]byte, error) {
+	if b.Encoding == Identity {
+		return stored, nil // the same digest
+	}
+	raw, err := decompressBlob(stored, b.RawSize)
+	if err == nil && contracts.DigestOf(raw) != b.Raw {
+		err = fmt.Errorf("does not have the digest %s", b.Raw)
+	}
+	if err != nil {
+		return nil, &contracts.Error{
+			Code: contracts.CodeIntegrity, Stage: contracts.StagePull,
+			Message: fmt.Sprintf("blob %s, decompressed, %v", b.Stored, err),
+		}
+	}
+	return raw, nil
+}
+
+// compress is the format's encoder: one frame, no checksum (the digests are that), at a
+// level that depends on the kind.
+func compress(raw []byte, kind Kind) []byte {
+	level := zstd.SpeedDefault
+	if kind == Chunk {
+		level = zstd.SpeedFastest
+	}
+	encoder := encoders[level].Get().(*zstd.Encoder)
+	defer encoders[level].Put(encoder)
+	return encoder.EncodeAll(raw, make([]byte, 0, len(raw)/2))
+}
+
+// decompressBlob reads a frame of exactly size raw bytes; memory for more is never
+// allocated.
+func decompressBlob(stored []byte, size int64) ([]byte, error) {
+	raw, err := blobDecoder().DecodeAll(stored, make([]byte, 0, size))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("is not zstd of %d bytes", size)
+	case int64(len(raw)) != size:
+		return nil, fmt.Errorf("has %d bytes instead of %d", len(raw), size)
+	}
+	return raw, nil
+}
+
+// decompressIndex reads a frame of at most limit raw bytes, and allocates as they come.
+func decompressIndex(stored []byte, limit int64) ([]byte, error) {
+	decoder, err := zstd.NewReader(bytes.NewReader(stored), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(MaxIndex))
+	if err != nil {
+		return nil, fmt.Errorf("is not zstd")
+	}
+	defer decoder.Close()
+	var raw bytes.Buffer
+	n, err := io.Copy(&raw, io.LimitReader(decoder, limit+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("is not zstd")
+	case n > limit:
+		return nil, fmt.Errorf("has more than %d bytes", limit)
+	}
+	return raw.Bytes(), nil
+}

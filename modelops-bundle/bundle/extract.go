@@ -1,0 +1,181 @@
+package bundle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/modelops-suite/modelops-go/contracts"
+)
+
+// Fetcher gives the stored bytes of a blob. They are verified by the caller.
+type Fetcher interface {
+	Fetch(ctx context.Context, blob Blob) (io.ReadCloser, error)
+}
+
+// Extract writes the bundle's files below root, which must not have any of them yet, and
+// returns how many stored bytes it fetched. A file is created with its mode less the
+// process's umask. Every byte is held against the index; when Extract fails, root holds an
+// unfinished bundle that the caller must throw away.
+func (x *Index) Extract(ctx context.Context, root *os.Root, from Fetcher) (fetched int64, err error) {
+	return x.ExtractFiles(ctx, root, from, func(File) bool { return true })
+}
+
+// ExtractFiles is Extract for the files that want chooses.
+func (x *Index) ExtractFiles(ctx context.Context, root *os.Root, from Fetcher, want func(File) bool) (fetched int64, err error) {
+	e := &extraction{index: x, root: root, from: from, uses: make([][]use, len(x.Blobs))}
+	if err := e.prepare(want); err != nil {
+		return 0, err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(2 * max(2, min(runtime.GOMAXPROCS(0), 8)))
+	for i, uses := range e.uses {
+		if len(uses) == 0 {
+			continue
+		}
+		fetched += x.Blobs[i].StoredSize
+		group.Go(func() error { return e.blob(ctx, x.Blobs[i], uses) })
+	}
+	return fetched, group.Wait()
+}
+
+type extraction struct {
+	index *Index
+	root  *os.Root
+	from  Fetcher
+	uses  [][]use // of each blob
+}
+
+// use is a part of a blob and where it goes.
+type use struct {
+	file *File
+	part Part
+	at   int64 // in the file
+}
+
+// prepare makes the directories, the empty files and the large ones, and notes who uses
+// which blob.
+func (e *extraction) prepare(want func(File) bool) error {
+	made := map[string]bool{".": true}
+	for i := range e.index.Files {
+		f := &e.index.Files[i]
+		if !want(*f) {
+			continue
+		}
+		if dir := path.Dir(f.Path); !made[dir] {
+			if err := e.root.MkdirAll(dir, 0o755); err != nil {
+				return unwritable(dir, err)
+			}
+			made[dir] = true
+		}
+		if f.Size == 0 || f.Size >= packLimit {
+			if err := e.create(f, nil); err != nil {
+				return err
+			}
+		}
+		var at int64
+		for _, part := range f.Parts {
+			e.uses[part.Blob] = append(e.uses[part.Blob], use{f, part, at})
+			at += part.Length
+		}
+	}
+	return nil
+}
+
+func (e *extraction) create(f *File, data []byte) error {
+	out, err := e.root.OpenFile(f.Path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fs.FileMode(f.Mode))
+	if err != nil {
+		return unwritable(f.Path, err)
+	}
+	_, err = out.Write(data)
+	if closeErr := out.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return unwritable(f.Path, err)
+	}
+	return nil
+}
+
+func (e *extraction) blob(ctx context.Context, blob Blob, uses []use) error {
+	stored, err := ReadBlob(ctx, e.from, blob)
+	if err != nil {
+		return err
+	}
+	raw, err := blob.Decode(stored)
+	if err != nil {
+		return err
+	}
+	for _, u := range uses {
+		data := raw[u.part.Offset : u.part.Offset+u.part.Length]
+		if blob.Kind == Chunk {
+			err = e.writeAt(u, data)
+		} else if got := contracts.DigestOf(data); got != u.file.Digest {
+			err = &contracts.Error{
+				Code: contracts.CodeIntegrity, Stage: contracts.StagePull,
+				Message: fmt.Sprintf("%s has the digest %s, and the bundle's index says %s", contracts.Quote(u.file.Path), got, u.file.Digest),
+			}
+		} else {
+			err = e.create(u.file, data)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *extraction) writeAt(u use, data []byte) error {
+	out, err := e.root.OpenFile(u.file.Path, os.O_WRONLY, 0)
+	if err != nil {
+		return unwritable(u.file.Path, err)
+	}
+	_, err = out.WriteAt(data, u.at)
+	if closeErr := out.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return unwritable(u.file.Path, err)
+	}
+	return nil
+}
+
+// ReadBlob fetches a blob's stored bytes and holds them against size and digest.
+func ReadBlob(ctx context.Context, from Fetcher, blob Blob) ([]byte, error) {
+	body, err := from.Fetch(ctx, blob)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	stored := make([]byte, blob.StoredSize)
+	n, err := io.ReadFull(body, stored)
+	if err == nil {
+		var extra [1]byte
+		if m, _ := body.Read(extra[:]); m > 0 {
+			n++
+		}
+	}
+	switch {
+	case err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF):
+		return nil, err
+	case int64(n) != blob.StoredSize:
+		return nil, &contracts.Error{
+			Code: contracts.CodeIntegrity, Stage: contracts.StagePull,
+			Message: fmt.Sprintf("blob %s does not have the %d bytes that the bundle says", blob.Stored, blob.StoredSize), Retryable: true,
+		}
+	}
+	if got := contracts.DigestOf(stored); got != blob.Stored {
+		return nil, &contracts.Error{
+			Code: contracts.CodeIntegrity, Stage: contracts.StagePull,
+			Message: fmt.Sprintf("blob %s came with the digest %s", blob.Stored, got), Retryable: true,
+		}
+	}
+	return stored, nil
+}

@@ -1,0 +1,80 @@
+package bundle
+
+import (
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing/format/gitignore"
+)
+
+// IgnoreFile lists, in a project's directory, what is not part of the bundle: the rules
+// of gitignore, on top of the built-in ones, which it may undo with "!".
+const IgnoreFile = ".modelopsignore"
+
+// builtinIgnore is what is never meant: other programs' state, and secrets. Patterns
+// for directories that a model may well have of its own, such as build, hold at the top
+// only.
+const builtinIgnore = `
+.git
+/.modelops-bundle/
+__pycache__/
+*.py[cod]
+*.egg-info/
+/build/
+/dist/
+/env/
+.venv/
+venv/
+node_modules/
+.ipynb_checkpoints/
+.pytest_cache/
+.mypy_cache/
+.ruff_cache/
+.tox/
+.coverage
+htmlcov/
+.Rproj.user/
+.Rhistory
+.RData
+.idea/
+.vscode/
+*.swp
+*~
+.DS_Store
+Thumbs.db
+desktop.ini
+.env
+.env.*
+*.pem
+*.key
+id_rsa
+id_dsa
+id_ecdsa
+id_ed25519
+.netrc
+.pypirc
+`
+
+// Ignore decides which files of a project are left out.
+type Ignore struct {
+	matcher gitignore.Matcher
+}
+
+// ParseIgnore makes the rules of an ignore file's content, which may be empty, and the
+// built-in ones.
+func ParseIgnore(content string) Ignore {
+	var patterns []gitignore.Pattern
+	for _, line := range strings.Split(builtinIgnore+content, "\n") {
+		line = strings.TrimRight(line, "\r")
+		if strings.TrimSpace(line) == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		patterns = append(patterns, gitignore.ParsePattern(line, nil))
+	}
+	return Ignore{gitignore.NewMatcher(patterns)}
+}
+
+// Match says whether the file or directory at the slash-separated path is left out. As
+// in Git, nothing below a directory that is left out can be put back.
+func (g Ignore) Match(path string, dir bool) bool {
+	return g.matcher.Match(strings.Split(path, "/"), dir)
+}
