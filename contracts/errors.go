@@ -3,6 +3,7 @@ package contracts
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 )
 
@@ -222,4 +223,13 @@ func Lines(text string) string {
 		}
 	}
 	return b.String()
+}
+
+// Except is nil for nil and for an error with one of the accepted codes, and err
+// otherwise: for callers to whom, say, an absence is an answer.
+func Except(err error, accepted ...Code) error {
+	if err == nil || slices.Contains(accepted, AsError(err).Code) {
+		return nil
+	}
+	return err
 }
