@@ -35,7 +35,8 @@ type Sink func(ctx context.Context, blob Blob, stored []byte) error
 
 // Build reads the files below root, gives their blobs to sink, and returns the index.
 // A file that is not what the scan saw, or changes while it is read, stops the build with
-// its name and [contracts.CodeConflict]. Memory does not grow with the bundle.
+// its name and [contracts.CodeConflict]. Memory does not grow with the bundle. Without a
+// sink nothing is encoded, and the blobs of the index have no stored form.
 func Build(ctx context.Context, root *os.Root, sources []Source, sink Sink) (*Index, error) {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(2 * max(2, min(runtime.GOMAXPROCS(0), 8)))
@@ -221,7 +222,7 @@ func (b *builder) blob(ctx context.Context, key blobKey, raw []byte) error {
 		b.made[key] = blob
 	}
 	b.mu.Unlock()
-	if done {
+	if done || b.sink == nil {
 		return nil
 	}
 	encoded, stored := blob.encode(raw)
@@ -290,4 +291,13 @@ func changed(source Source, cause error) error {
 		Message: fmt.Sprintf("%s changed while it was read", contracts.Quote(source.Path)),
 		Hint:    "wait until nothing writes to the project, then try again",
 	}).Because(cause)
+}
+
+// Identify is the files of a bundle without their blobs: what Build would say they are.
+func Identify(ctx context.Context, root *os.Root, sources []Source) ([]File, error) {
+	x, err := Build(ctx, root, sources, nil)
+	if err != nil {
+		return nil, err
+	}
+	return x.Files, nil
 }

@@ -32,7 +32,7 @@ func scanned(t *testing.T, dir string) ([]string, error) {
 
 func TestScanIgnores(t *testing.T) {
 	dir := files{
-		IgnoreFile: "# comment\n*.log\ntemp/\n!temp/keep.txt\ndata/*.csv\n/rootonly.txt\n**/cache/**\n!.DS_Store\n!/.venv/\n",
+		IgnoreFile:  "# comment\n*.log\ntemp/\n!temp/keep.txt\ndata/*.csv\n/rootonly.txt\n**/cache/**\n!.DS_Store\n!/.venv/\n",
 		"debug.log": "", "a/b/debug.log": "", "temp/keep.txt": "", "data/file.csv": "", "data/sub/file.csv": "", "rootonly.txt": "",
 		"sub/rootonly.txt": "", "x/cache/y": "", ".git/config": "", "__pycache__/t.pyc": "", "node_modules/p/i.js": "", "src/build/x.py": "",
 		"build/x": "", "dist.txt": "", ".env": "", "secrets.key": "", ".DS_Store": "", "src/main.py": "", ".modelops-bundle/state.json": "",

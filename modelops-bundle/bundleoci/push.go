@@ -1,0 +1,297 @@
+package bundleoci
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"oras.land/oras-go/v2/errdef"
+	"oras.land/oras-go/v2/registry/remote/errcode"
+
+	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/bundle"
+)
+
+// PushOptions say where a push goes and what it may assume.
+type PushOptions struct {
+	Tag string
+	// Base is what this side last saw the tag point to; empty for never. A tag that
+	// points elsewhere is not moved.
+	Base contracts.Digest
+	// Force moves the tag wherever it points.
+	Force bool
+	// Known are bundles that this side pushed to or pulled from this repository. Their
+	// blobs are taken as present.
+	Known []contracts.Digest
+}
+
+// PushResult is what a push did.
+type PushResult struct {
+	Ref           contracts.BundleRef
+	Index         *bundle.Index
+	Tag           string
+	BytesUploaded int64
+	Unchanged     bool // the tag pointed to this bundle already
+}
+
+// MovedError is the cause of the conflict that a push stops with when its tag does not
+// point where it should.
+type MovedError struct {
+	Tag           string
+	Base, Current contracts.Digest // Base is empty when this side never saw the tag
+	New           contracts.Digest // what this side would have made it point to
+}
+
+// Error says who is where.
+func (e *MovedError) Error() string {
+	if e.Base == "" {
+		return fmt.Sprintf("tag %s already points to %s, which was not pushed from or pulled to this project", e.Tag, e.Current)
+	}
+	return fmt.Sprintf("tag %s moved from %s to %s", e.Tag, e.Base, e.Current)
+}
+
+func (e *MovedError) conflict() error {
+	return (&contracts.Error{
+		Code: contracts.CodeConflict, Stage: contracts.StagePush, Message: e.Error(),
+		Hint: "run modelops-bundle pull to take in what changed, push to another --tag, or push --force to replace it",
+	}).Because(e)
+}
+
+// Push builds the bundle of the files below root, sends what the registry does not have,
+// and points the tag to it. A tag that does not point to opts.Base, or to the very bundle,
+// stops it before anything is sent, with [contracts.CodeConflict] and a [MovedError].
+//
+// Registries have no compare-and-swap for tags. The tag is read again immediately before
+// it is written and once more after; somebody who writes between the first two is
+// overwritten, and somebody who writes before the third is reported. Both bundles stay.
+func (r *Repository) Push(ctx context.Context, root *os.Root, sources []bundle.Source, opts PushOptions) (*PushResult, error) {
+	p := &push{repository: r, opts: opts, present: map[contracts.Digest]bool{}}
+	if err := p.survey(ctx); err != nil {
+		return nil, err
+	}
+	sink := p.send
+	moved := !opts.Force && p.current != "" && p.current != opts.Base
+	if moved {
+		sink = func(context.Context, bundle.Blob, []byte) error { return nil }
+	}
+	x, err := bundle.Build(ctx, root, sources, sink)
+	if err != nil {
+		return nil, r.translate(err, contracts.StagePush, r.Name)
+	}
+	stored, err := x.Marshal()
+	if err != nil {
+		return nil, err
+	}
+	manifest := newManifest(x, stored)
+	if len(manifest) > maxManifest {
+		return nil, invalidManifest("would be larger than 4 MiB; leave files out or split the project")
+	}
+	d := contracts.DigestOf(manifest)
+	result := &PushResult{Ref: contracts.BundleRef{Repository: r.Name, Digest: d}, Index: x, Tag: opts.Tag, Unchanged: p.current == d}
+	switch {
+	case result.Unchanged:
+		return result, nil
+	case moved:
+		return nil, (&MovedError{opts.Tag, opts.Base, p.current, d}).conflict()
+	}
+	if err := p.publish(ctx, stored, manifest); errors.Is(err, errBlobUnknown) {
+		err = p.resend(ctx, root, sources, stored, manifest)
+		if err != nil {
+			return nil, err
+		}
+	} else if err != nil {
+		return nil, err
+	}
+	result.BytesUploaded = p.uploaded.Load()
+	return result, nil
+}
+
+// push is one run of Push.
+type push struct {
+	repository *Repository
+	opts       PushOptions
+	current    contracts.Digest // of the tag when the push began; empty for none
+	fresh      bool             // the repository is new
+	uploaded   atomic.Int64
+
+	mu      sync.Mutex
+	present map[contracts.Digest]bool
+}
+
+// survey reads the tag and the manifests whose blobs need not be asked for.
+func (p *push) survey(ctx context.Context) error {
+	raw, err := p.repository.manifest(ctx, p.opts.Tag)
+	switch {
+	case err == nil:
+		p.current = contracts.DigestOf(raw)
+		p.learn(raw)
+	case contracts.AsError(err).Code != contracts.CodeBundleNotFound:
+		return err
+	}
+	for _, known := range p.opts.Known {
+		if known == p.current {
+			continue
+		}
+		raw, err := p.repository.manifest(ctx, string(known))
+		if err == nil && contracts.DigestOf(raw) == known {
+			p.learn(raw)
+			return nil // the newest; its blobs are nearly all there are
+		}
+		if err != nil && contracts.AsError(err).Code != contracts.CodeBundleNotFound {
+			return err
+		}
+	}
+	if p.current == "" {
+		p.fresh, err = p.repository.isNew(ctx)
+	}
+	return contracts.Except(err, contracts.CodeBundleNotFound)
+}
+
+// learn takes the blobs of a manifest as present. A manifest that is none of ours
+// teaches nothing.
+func (p *push) learn(raw []byte) {
+	m, err := parseManifest(raw)
+	if err != nil {
+		return
+	}
+	p.present[contracts.Digest(m.Config.Digest)] = true
+	for _, l := range m.Layers {
+		p.present[contracts.Digest(l.Digest)] = true
+	}
+}
+
+// isNew says whether the registry does not know the repository at all, so that nothing
+// can be in it.
+func (r *Repository) isNew(ctx context.Context) (bool, error) {
+	found := errors.New("found")
+	err := r.remote.Tags(ctx, "", func([]string) error { return found })
+	response, answered := errors.AsType[*errcode.ErrorResponse](err)
+	switch {
+	case err == nil, errors.Is(err, found):
+		return false, nil
+	case errors.Is(err, errdef.ErrNotFound), answered && response.StatusCode == 404:
+		return true, nil
+	}
+	return false, r.translate(err, contracts.StagePush, r.Name)
+}
+
+// send is the sink of the build.
+func (p *push) send(ctx context.Context, blob bundle.Blob, stored []byte) error {
+	return p.upload(ctx, blob.Stored, mediaType(blob), stored)
+}
+
+func (p *push) upload(ctx context.Context, d contracts.Digest, mediaType string, stored []byte) error {
+	p.mu.Lock()
+	present := p.present[d]
+	p.present[d] = true
+	p.mu.Unlock()
+	if present {
+		return nil
+	}
+	target := p.repository.remote.Blobs()
+	desc := descriptor(d, int64(len(stored)), mediaType)
+	what := "blob " + string(d) + " of " + p.repository.Name
+	if !p.fresh {
+		there, err := target.Exists(ctx, desc)
+		if err != nil {
+			return p.repository.translate(err, contracts.StagePush, what)
+		}
+		if there {
+			return nil
+		}
+	}
+	if err := target.Push(ctx, desc, bytes.NewReader(stored)); err != nil {
+		return p.repository.translate(err, contracts.StagePush, what)
+	}
+	p.uploaded.Add(int64(len(stored)))
+	return nil
+}
+
+// errBlobUnknown is that the registry does not have a blob after all.
+var errBlobUnknown = errors.New("the registry lacks a blob")
+
+// publish sends the index and writes the tag, with a look at it before and after.
+func (p *push) publish(ctx context.Context, index, manifest []byte) error {
+	if err := p.upload(ctx, contracts.DigestOf(index), indexType, index); err != nil {
+		return err
+	}
+	if !p.opts.Force {
+		if err := p.expect(ctx, p.current, manifest); err != nil {
+			return err
+		}
+	}
+	d := contracts.DigestOf(manifest)
+	desc := descriptor(d, int64(len(manifest)), "application/vnd.oci.image.manifest.v1+json")
+	err := p.repository.remote.Manifests().PushReference(ctx, desc, bytes.NewReader(manifest), p.opts.Tag)
+	if response, answered := errors.AsType[*errcode.ErrorResponse](err); answered {
+		for _, detail := range response.Errors {
+			if detail.Code == errcode.ErrorCodeManifestBlobUnknown || detail.Code == errcode.ErrorCodeBlobUnknown {
+				return errBlobUnknown
+			}
+		}
+	}
+	if err != nil {
+		return p.repository.translate(err, contracts.StagePush, p.repository.Name+":"+p.opts.Tag)
+	}
+	return p.expect(ctx, d, manifest)
+}
+
+// expect reads the tag and stops when it points elsewhere.
+func (p *push) expect(ctx context.Context, want contracts.Digest, manifest []byte) error {
+	now, err := p.repository.Resolve(ctx, p.opts.Tag)
+	if err := contracts.Except(err, contracts.CodeBundleNotFound); err != nil {
+		return err
+	}
+	if now != want {
+		return (&MovedError{p.opts.Tag, want, now, contracts.DigestOf(manifest)}).conflict()
+	}
+	return nil
+}
+
+// resend builds once more and asks for every blob: something that was taken as present
+// has been removed.
+func (p *push) resend(ctx context.Context, root *os.Root, sources []bundle.Source, index, manifest []byte) error {
+	p.present, p.fresh = map[contracts.Digest]bool{}, false
+	if _, err := bundle.Build(ctx, root, sources, p.send); err != nil {
+		return p.repository.translate(err, contracts.StagePush, p.repository.Name)
+	}
+	err := p.publish(ctx, index, manifest)
+	if errors.Is(err, errBlobUnknown) {
+		return &contracts.Error{
+			Code: contracts.CodeFailed, Stage: contracts.StagePush, Retryable: true,
+			Message: "registry " + contracts.Quote(p.repository.Location.Host) + " says that it lacks blobs which it has just taken",
+			Hint:    "try again; if it stays so, the registry is broken",
+		}
+	}
+	return err
+}
+
+// Tag points another tag to a bundle that is in the repository.
+func (r *Repository) Tag(ctx context.Context, d contracts.Digest, tag string) error {
+	raw, err := r.manifest(ctx, string(d))
+	if err != nil {
+		return err
+	}
+	desc := descriptor(d, int64(len(raw)), "application/vnd.oci.image.manifest.v1+json")
+	if err := r.remote.Manifests().PushReference(ctx, desc, bytes.NewReader(raw), tag); err != nil {
+		return r.translate(err, contracts.StagePush, r.Name+":"+tag)
+	}
+	return nil
+}
+
+// Tags lists the repository's tags in the registry's order.
+func (r *Repository) Tags(ctx context.Context) ([]string, error) {
+	var all []string
+	err := r.remote.Tags(ctx, "", func(page []string) error {
+		all = append(all, page...)
+		return nil
+	})
+	if err != nil {
+		return nil, r.translate(err, contracts.StageResolve, r.Name)
+	}
+	return all, nil
+}

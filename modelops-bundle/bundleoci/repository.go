@@ -1,0 +1,149 @@
+// Package bundleoci moves bundles to and from OCI registries: it pushes what package
+// bundle builds, resolves tags, and fetches manifests and blobs, each held against its
+// digest before anything is made of it.
+//
+// A bundle is an OCI image manifest with the artifact type [ArtifactType]. Its config
+// is the index, its layers are the blobs of the index in their order, each once. What
+// comes from a registry is trusted in nothing; what goes there, credentials above all,
+// goes to the environment's registry and nowhere else.
+package bundleoci
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"net/http"
+	"os"
+	"time"
+
+	"oras.land/oras-go/v2/registry/remote"
+	"oras.land/oras-go/v2/registry/remote/auth"
+	"oras.land/oras-go/v2/registry/remote/credentials"
+	"oras.land/oras-go/v2/registry/remote/retry"
+
+	"github.com/modelops-suite/modelops-go/contracts"
+)
+
+// The media types of the packed format, version 2. With "+zstd" the blob is
+// compressed.
+const (
+	ArtifactType = "application/vnd.modelops.bundle.v2"
+	indexType    = "application/vnd.modelops.bundle.index.v2+json+zstd"
+	packType     = "application/vnd.modelops.bundle.pack.v2"
+	chunkType    = "application/vnd.modelops.bundle.chunk.v2"
+	zstdSuffix   = "+zstd"
+
+	// pythonIndexType is the config of the Python suite's bundles.
+	pythonIndexType = "application/vnd.modelops.bundle.index.v1+json"
+)
+
+// Options adjust a [Repository]. The zero value works.
+type Options struct {
+	// Credential decides the credentials for a host, instead of the environment's own
+	// and those of the Docker configuration.
+	Credential func(ctx context.Context, host string) (username string, password contracts.Secret, err error)
+	// UserAgent is sent with every request.
+	UserAgent string
+}
+
+// Repository is a project's repository in an environment's registry.
+type Repository struct {
+	// Name is the repository as references name it: without the registry, and without
+	// the login server's path.
+	Name string
+	// Location is where it lies.
+	Location contracts.Location
+
+	registry contracts.Registry
+	remote   *remote.Repository
+}
+
+// Open names a repository of the environment's registry. It sends nothing yet.
+func Open(env *contracts.BundleEnvironment, repository string, opts Options) (*Repository, error) {
+	location, err := contracts.Join(env.Registry.LoginServer, repository)
+	if err != nil {
+		return nil, err
+	}
+	repo, err := remote.NewRepository(location.String())
+	if err != nil {
+		return nil, (&contracts.Error{
+			Code: contracts.CodeInvalidReference, Stage: contracts.StageResolve,
+			Message: "repository " + contracts.Quote(location.String()) + " is not valid",
+		}).Because(err)
+	}
+	transport, err := newTransport(env.Registry, location.Host)
+	if err != nil {
+		return nil, err
+	}
+	repo.PlainHTTP = env.Registry.PlainHTTP()
+	repo.MaxMetadataBytes = maxManifest
+	client := &auth.Client{
+		Client:     &http.Client{Transport: retry.NewTransport(transport)},
+		Credential: credential(env, location.Host, opts),
+		Cache:      auth.NewCache(),
+	}
+	if opts.UserAgent != "" {
+		client.SetUserAgent(opts.UserAgent)
+	}
+	repo.Client = client
+	return &Repository{Name: repository, Location: location, registry: env.Registry, remote: repo}, nil
+}
+
+// credential looks, in this order, at what the caller says, at the environment's own
+// user name and password, and at the Docker configuration. All are bound to the host.
+func credential(env *contracts.BundleEnvironment, host string, opts Options) auth.CredentialFunc {
+	if opts.Credential != nil {
+		return func(ctx context.Context, asked string) (auth.Credential, error) {
+			if asked != host {
+				return auth.EmptyCredential, nil
+			}
+			username, password, err := opts.Credential(ctx, asked)
+			return auth.Credential{Username: username, Password: password.Reveal()}, err
+		}
+	}
+	if env.Registry.Username != "" {
+		return auth.StaticCredential(host, auth.Credential{Username: env.Registry.Username, Password: env.Registry.Password.Reveal()})
+	}
+	store, err := credentials.NewStoreFromDocker(credentials.StoreOptions{})
+	if err != nil {
+		return nil
+	}
+	return credentials.Credential(store)
+}
+
+const (
+	connectTimeout = 10 * time.Second
+	headerTimeout  = 60 * time.Second
+	maxConnections = 16
+)
+
+func newTransport(registry contracts.Registry, host string) (http.RoundTripper, error) {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.DisableCompression = true // blobs are what their digests say
+	transport.TLSHandshakeTimeout = connectTimeout
+	transport.ResponseHeaderTimeout = headerTimeout
+	transport.MaxIdleConnsPerHost = maxConnections
+	if registry.CAFile != "" {
+		pem, err := os.ReadFile(registry.CAFile)
+		if err != nil {
+			return nil, badAuthority(registry.CAFile, "cannot be read").Because(err)
+		}
+		pool, err := x509.SystemCertPool()
+		if err != nil {
+			pool = x509.NewCertPool()
+		}
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, badAuthority(registry.CAFile, "holds no certificate")
+		}
+		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	}
+	return &guard{host: host, next: transport}, nil
+}
+
+func badAuthority(file, problem string) *contracts.Error {
+	return &contracts.Error{
+		Code: contracts.CodeInvalidEnvironment, Stage: contracts.StageEnvironment,
+		Message: "registry.ca_file " + contracts.Quote(file) + " " + problem,
+		Hint:    "it names a file of PEM certificates",
+	}
+}

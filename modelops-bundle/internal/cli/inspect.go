@@ -1,0 +1,87 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/bundle"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/bundleoci"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/command"
+)
+
+func inspectCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "inspect",
+		Usage:     "show what is in a bundle",
+		ArgsUsage: "[REF]",
+		Description: `REF is a reference, a tag or a digest; the project's default tag otherwise.
+
+Example:
+  modelops-bundle inspect my-model:v2`,
+		Flags:  []cli.Flag{envFlag()},
+		Action: runInspect,
+	}
+}
+
+type inspectAnswer struct {
+	Ref           contracts.BundleRef `json:"ref"`
+	Digest        contracts.Digest    `json:"digest"`
+	ContentDigest contracts.Digest    `json:"content_digest"`
+	Format        string              `json:"format"`
+	Files         []fileAnswer        `json:"files"`
+	Layers        []bundleoci.Layer   `json:"layers"`
+}
+
+type fileAnswer struct {
+	Path   string           `json:"path"`
+	Digest contracts.Digest `json:"digest"`
+	Size   int64            `json:"size"`
+	Mode   bundle.Mode      `json:"mode"`
+}
+
+func runInspect(c *cli.Context) error {
+	b, err := fetchNamed(c)
+	if err != nil {
+		return err
+	}
+	answer := inspectAnswer{
+		Ref: b.Ref, Digest: b.Ref.Digest, ContentDigest: b.Index.Content, Format: "packed-v2",
+		Files: make([]fileAnswer, len(b.Index.Files)), Layers: append([]bundleoci.Layer{}, b.Layers...),
+	}
+	for i, f := range b.Index.Files {
+		answer.Files[i] = fileAnswer{f.Path, f.Digest, f.Size, f.Mode}
+	}
+	return command.Print(c, answer, func(w io.Writer) {
+		fmt.Fprintf(w, "%s\ncontent %s, %d files, %s, %d layers\n\n", b.Ref, answer.ContentDigest, len(answer.Files), size(b.Index.Size()), len(answer.Layers))
+		table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		for _, f := range answer.Files {
+			fmt.Fprintf(table, "%s\t%s\t%d\t%s\n", f.Mode, f.Digest.Short(), f.Size, f.Path)
+		}
+		_ = table.Flush()
+	})
+}
+
+// fetchNamed fetches the bundle that the command's argument names, inside a project or
+// outside.
+func fetchNamed(c *cli.Context) (*bundleoci.Bundle, error) {
+	s, err := openSession(c)
+	var repository *bundleoci.Repository
+	var digest contracts.Digest
+	switch {
+	case err == nil:
+		repository, digest, err = s.reference(c.Args().First())
+	case contracts.AsError(err).Code == contracts.CodeProjectNotFound && c.Args().Present():
+		var env *contracts.BundleEnvironment
+		if env, err = chooseEnvironment(c, "", false); err == nil {
+			repository, digest, err = resolve(c, env, nil, c.Args().First())
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return repository.Fetch(c.Context, digest)
+}

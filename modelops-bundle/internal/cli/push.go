@@ -1,0 +1,144 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/bundle"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/bundleoci"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/command"
+)
+
+func pushCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "push",
+		Usage: "pack the project and push it; answers with its reference",
+		Description: `A tag that somebody else moved since your last push or pull is not moved: the push
+stops and shows what differs. Pull first, or push to another tag.
+
+Example:
+  modelops-bundle push --tag v2`,
+		Flags: []cli.Flag{
+			envFlag(), tagFlag(),
+			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "move the tag wherever it points"},
+			&cli.BoolFlag{Name: "require-lock", Usage: "refuse dependencies that are not locked"},
+		},
+		Action: runPush,
+	}
+}
+
+type pushAnswer struct {
+	Ref           contracts.BundleRef `json:"ref"`
+	Digest        contracts.Digest    `json:"digest"`
+	ContentDigest contracts.Digest    `json:"content_digest"`
+	Tag           string              `json:"tag"`
+	Environment   string              `json:"environment"`
+	Files         int                 `json:"files"`
+	BytesTotal    int64               `json:"bytes_total"`
+	BytesUploaded int64               `json:"bytes_uploaded"`
+	Unchanged     bool                `json:"unchanged"`
+}
+
+func runPush(c *cli.Context) error {
+	s, err := openSession(c)
+	if err != nil {
+		return err
+	}
+	tag, err := s.tag()
+	if err != nil {
+		return err
+	}
+	state, err := s.project.ReadState()
+	if err != nil {
+		return err
+	}
+	root, err := s.root()
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	sources, err := bundle.Scan(root)
+	if err != nil {
+		return err
+	}
+	if err := checkLock(c, root, sources); err != nil {
+		return err
+	}
+	result, err := s.repository.Push(c.Context, root, sources, bundleoci.PushOptions{
+		Tag: tag, Base: state.Bases[s.baseKey(tag)], Force: c.Bool("force"), Known: state.Known(s.repository.Location),
+	})
+	if moved, ok := errors.AsType[*bundleoci.MovedError](err); ok {
+		return s.explainMove(err, moved)
+	}
+	if err != nil {
+		return err
+	}
+	state.LastPush = result.Ref.Digest
+	state.Agree(s.baseKey(tag), tag, tag == s.defaultTag(), result.Ref.Digest, result.Index.Files)
+	if err := s.project.WriteState(state); err != nil {
+		return err
+	}
+	answer := pushAnswer{
+		Ref: result.Ref, Digest: result.Ref.Digest, ContentDigest: result.Index.Content, Tag: tag, Environment: s.env.Environment,
+		Files: len(result.Index.Files), BytesTotal: result.Index.Size(), BytesUploaded: result.BytesUploaded, Unchanged: result.Unchanged,
+	}
+	return command.Print(c, answer, func(w io.Writer) {
+		fmt.Fprintln(w, answer.Ref)
+		what := fmt.Sprintf("%d files, %s; %s sent", answer.Files, size(answer.BytesTotal), size(answer.BytesUploaded))
+		if answer.Unchanged {
+			what = "unchanged"
+		}
+		command.Note(c, "%s:%s: %s", s.repository.Location, tag, what)
+	})
+}
+
+// explainMove adds to a conflict what differs between the bundle that the tag points to
+// now and the one that this project last agreed on.
+func (s *session) explainMove(err error, moved *bundleoci.MovedError) error {
+	e := contracts.AsError(err)
+	theirs, fetchErr := s.repository.Fetch(s.c.Context, moved.Current)
+	if fetchErr != nil {
+		return e
+	}
+	base, fetchErr := s.base(moved.Base)
+	if fetchErr != nil {
+		return e
+	}
+	for _, d := range bundle.Compare(base, base, bundle.Identities(theirs.Index.Files)) {
+		e.Problems = append(e.Problems, contracts.Problem{Field: contracts.Quote(d.Path), Message: string(d.Change)})
+	}
+	return e
+}
+
+// base is the files of the bundle that a tag last agreed on was; empty for none, or for
+// one that the registry no longer has.
+func (s *session) base(d contracts.Digest) (map[string]string, error) {
+	if d == "" {
+		return nil, nil
+	}
+	b, err := s.repository.Fetch(s.c.Context, d)
+	if err := contracts.Except(err, contracts.CodeBundleNotFound); err != nil {
+		return nil, err
+	}
+	if b == nil {
+		return nil, nil
+	}
+	return bundle.Identities(b.Index.Files), nil
+}
+
+// size is n bytes for people.
+func size(n int64) string {
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	v := float64(n)
+	for v >= 1024 && len(units) > 1 {
+		v, units = v/1024, units[1:]
+	}
+	if units[0] == "B" {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.1f %s", v, units[0])
+}

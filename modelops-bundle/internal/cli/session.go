@@ -1,0 +1,176 @@
+package cli
+
+import (
+	"os"
+	"runtime/debug"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/bundle"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/bundleoci"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/command"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/environment"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/internal/project"
+)
+
+// session is what most commands work with: a project, the environment in force, and
+// the project's repository there.
+type session struct {
+	c          *cli.Context
+	project    *project.Project
+	env        *contracts.BundleEnvironment
+	repository *bundleoci.Repository
+}
+
+// openSession finds the project that the working directory lies in, and everything that
+// follows from it. It names the environment and what decided on stderr.
+func openSession(c *cli.Context) (*session, error) {
+	p, err := project.Open(command.EnvOf(c).Dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, warning := range p.Warnings {
+		command.Warn(c, "config.yaml: %s %s", warning.Field, warning.Message)
+	}
+	env, err := chooseEnvironment(c, p.Pin, true)
+	if err != nil {
+		return nil, err
+	}
+	if text := p.Disagreement(env); text != "" {
+		command.Warn(c, "%s", text)
+	}
+	if mode := p.Config.Storage.Mode; mode == "auto" || mode == "blob-only" {
+		command.Warn(c, "storage.mode %s: this version keeps every byte in the registry", mode)
+	}
+	name, err := p.Repository(env)
+	if err != nil {
+		return nil, err
+	}
+	repository, err := openRepository(env, name)
+	return &session{c: c, project: p, env: env, repository: repository}, err
+}
+
+// chooseEnvironment finds the environment in force for a project pinned to pin, or for
+// none.
+func chooseEnvironment(c *cli.Context, pin string, forProject bool) (*contracts.BundleEnvironment, error) {
+	env := command.EnvOf(c)
+	home, err := environment.Home(env.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	chosen, err := environment.Open(home).Resolve(environment.Request{
+		Flag: c.String("env"), ProjectPin: pin, Getenv: env.Getenv, ForProject: forProject,
+	})
+	if err != nil {
+		return nil, err
+	}
+	command.Note(c, "environment %s (%s): %s", chosen.Name, chosen.Why, chosen.Env.Registry.LoginServer)
+	for _, warning := range chosen.Warnings {
+		command.Warn(c, "%s: %s %s", chosen.Path, warning.Field, warning.Message)
+	}
+	return chosen.Env, nil
+}
+
+func openRepository(env *contracts.BundleEnvironment, name string) (*bundleoci.Repository, error) {
+	return bundleoci.Open(env, name, bundleoci.Options{UserAgent: "modelops-bundle/" + version()})
+}
+
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "devel"
+}
+
+// tag is the tag that the command line or the project says.
+func (s *session) tag() (string, error) {
+	tag := s.c.String("tag")
+	if tag == "" {
+		tag = s.defaultTag()
+	}
+	return tag, contracts.ValidateTag(tag)
+}
+
+func (s *session) defaultTag() string {
+	if s.project.Config.DefaultTag != "" {
+		return s.project.Config.DefaultTag
+	}
+	return project.DefaultTag
+}
+
+// baseKey names a tag of the session's repository in the project's state.
+func (s *session) baseKey(tag string) string { return project.BaseKey(s.repository.Location, tag) }
+
+// reference is what a command-line argument names, in terms of the session's environment:
+// a repository and a digest. With no argument it is the project's default tag.
+func (s *session) reference(arg string) (*bundleoci.Repository, contracts.Digest, error) {
+	if arg == "" {
+		arg = s.defaultTag()
+	}
+	return resolve(s.c, s.env, s.repository, arg)
+}
+
+// resolve reads a reference and asks the registry for its digest. own is the project's
+// repository, or nil outside a project.
+func resolve(c *cli.Context, env *contracts.BundleEnvironment, own *bundleoci.Repository, arg string) (*bundleoci.Repository, contracts.Digest, error) {
+	ref, err := contracts.ParseReference(arg)
+	if err != nil {
+		return nil, "", err
+	}
+	within, ok := ref.Within(env.Registry.LoginServer)
+	if !ok {
+		return nil, "", &contracts.Error{
+			Code: contracts.CodeEnvironmentMismatch, Stage: contracts.StageResolve,
+			Message: "reference " + contracts.Quote(arg) + " is not in registry " + env.Registry.LoginServer + " of environment " + env.Environment,
+			Hint:    "name the environment that it is in with --env",
+		}
+	}
+	repository := own
+	if within.Repository != "" {
+		if repository, err = openRepository(env, within.Repository); err != nil {
+			return nil, "", err
+		}
+	}
+	if repository == nil {
+		return nil, "", &contracts.Error{
+			Code: contracts.CodeInvalidReference, Stage: contracts.StageResolve,
+			Message: "reference " + contracts.Quote(arg) + " names no repository, and this is not inside a project",
+			Hint:    "write repository:tag or repository@sha256:…",
+		}
+	}
+	if within.Digest != "" {
+		return repository, within.Digest, nil
+	}
+	tag := within.Tag
+	if tag == "" {
+		tag = project.DefaultTag
+	}
+	digest, err := repository.Resolve(c.Context, tag)
+	return repository, digest, err
+}
+
+// root opens the project's directory; the caller closes it.
+func (s *session) root() (*os.Root, error) {
+	root, err := os.OpenRoot(s.project.Dir)
+	if err != nil {
+		return nil, (&contracts.Error{
+			Code: contracts.CodeFailed, Stage: contracts.StageProject,
+			Message: "the project's directory cannot be opened: " + contracts.Quote(err.Error()),
+		}).Because(err)
+	}
+	return root, nil
+}
+
+// local is the files of the project as a bundle would have them.
+func (s *session) local(root *os.Root) (map[string]string, error) {
+	sources, err := bundle.Scan(root)
+	if err != nil {
+		return nil, err
+	}
+	files, err := bundle.Identify(s.c.Context, root, sources)
+	if err != nil {
+		return nil, err
+	}
+	return bundle.Identities(files), nil
+}

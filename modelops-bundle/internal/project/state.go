@@ -1,0 +1,143 @@
+package project
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"maps"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/atomicfile"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/bundle"
+)
+
+// State is what a project last agreed on with registries. Its keys are the Python
+// suite's, and more.
+type State struct {
+	LastPush contracts.Digest `json:"last_push_digest,omitempty"`
+	LastPull contracts.Digest `json:"last_pull_digest,omitempty"`
+	// Synced is, of each file of the bundle that the default tag last had here, its
+	// digest.
+	Synced map[string]contracts.Digest `json:"last_synced_files"`
+	// Executable names those of them that are.
+	Executable []string `json:"last_synced_executable,omitempty"`
+	// Bases is, for each "registry/repository:tag", what this side last saw it point to.
+	Bases     map[string]contracts.Digest `json:"bases"`
+	Timestamp float64                     `json:"timestamp"` // seconds since 1970
+}
+
+// ReadState is the project's state; empty when it has none yet.
+func (p *Project) ReadState() (*State, error) {
+	s := &State{}
+	path := p.path(stateFile)
+	data, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, unreadable(path, err)
+	}
+	if err == nil {
+		if err := json.Unmarshal(withoutNulls(data), s); err != nil {
+			return nil, (&contracts.Error{
+				Code: contracts.CodeInvalidProject, Stage: contracts.StageProject,
+				Message: contracts.Quote(path) + " is broken: " + contracts.Quote(err.Error()),
+				Hint:    "remove it; the next push or pull compares with the registry and says what differs",
+			}).Because(err)
+		}
+	}
+	if s.Bases == nil {
+		s.Bases = map[string]contracts.Digest{}
+	}
+	if s.Synced == nil {
+		s.Synced = map[string]contracts.Digest{}
+	}
+	return s, nil
+}
+
+// withoutNulls drops the keys that the Python suite writes as null.
+func withoutNulls(data []byte) []byte {
+	var keys map[string]json.RawMessage
+	if json.Unmarshal(data, &keys) != nil {
+		return data
+	}
+	maps.DeleteFunc(keys, func(_ string, value json.RawMessage) bool { return string(value) == "null" })
+	cleaned, err := json.Marshal(keys)
+	if err != nil {
+		return data
+	}
+	return cleaned
+}
+
+// Identities is the files that were last agreed on, as [bundle.Identities] has them.
+func (s *State) Identities() map[string]string {
+	files := make(map[string]bundle.File, len(s.Synced))
+	for path, digest := range s.Synced {
+		files[path] = bundle.File{Digest: digest, Mode: bundle.Regular}
+	}
+	for _, path := range s.Executable {
+		if f, ok := files[path]; ok {
+			f.Mode = bundle.Executable
+			files[path] = f
+		}
+	}
+	identities := make(map[string]string, len(files))
+	for path, f := range files {
+		identities[path] = f.Identity()
+	}
+	return identities
+}
+
+// BaseKey names a tag of a repository in a registry.
+func BaseKey(location contracts.Location, tag string) string { return location.String() + ":" + tag }
+
+// jobTag begins the tags of jobs, each of which is written once: nothing is agreed on by
+// them.
+const jobTag = "job-"
+
+// Agree notes that the tag points to the bundle of these files, and that they are what
+// lies here. Only the project's default tag decides what counts as changed since.
+func (s *State) Agree(key, tag string, isDefault bool, d contracts.Digest, files []bundle.File) {
+	if !strings.HasPrefix(tag, jobTag) {
+		s.Bases[key] = d
+	}
+	if !isDefault {
+		return
+	}
+	s.Synced, s.Executable = make(map[string]contracts.Digest, len(files)), nil
+	for _, f := range files {
+		s.Synced[f.Path] = f.Digest
+		if f.Mode == bundle.Executable {
+			s.Executable = append(s.Executable, f.Path)
+		}
+	}
+}
+
+// Known is the bundles that this project has seen in the repository, the last one first.
+func (s *State) Known(location contracts.Location) []contracts.Digest {
+	var known []contracts.Digest
+	for _, d := range []contracts.Digest{s.LastPush, s.LastPull} {
+		if d != "" {
+			known = append(known, d)
+		}
+	}
+	for key, d := range s.Bases {
+		if strings.HasPrefix(key, location.String()+":") {
+			known = append(known, d)
+		}
+	}
+	return known
+}
+
+// WriteState replaces the project's state.
+func (p *Project) WriteState(s *State) error {
+	s.Timestamp = float64(time.Now().UnixMicro()) / 1e6
+	data, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := atomicfile.Write(p.path(stateFile), append(data, '\n'), 0o644); err != nil {
+		return Unwritable(p.path(stateFile), err)
+	}
+	return nil
+}
