@@ -108,8 +108,11 @@ func ParseEnvironment(file string, data []byte) (env *BundleEnvironment, warning
 		return nil, nil, documentError(CodeInvalidEnvironment, StageEnvironment, "environment file", file, problems)
 	}
 	list := &problemList{}
-	env = readEnvironment(readMapping(doc, "", list))
-	warnings = env.warnUnknown()
+	top := readMapping(doc, "", list)
+	env, warnings = readEnvironment(top)
+	if written := top.text("environment"); written != env.Environment {
+		warnings = append(warnings, Problem{Field: "environment", Message: "is " + Quote(written) + ", read as " + Quote(env.Environment), Hint: "write it in lower case without blanks around it"})
+	}
 	warnings = append(warnings, env.check(list)...)
 	if err := list.err(CodeInvalidEnvironment, StageEnvironment, "environment file", file); err != nil {
 		return nil, warnings, err
@@ -118,31 +121,38 @@ func ParseEnvironment(file string, data []byte) (env *BundleEnvironment, warning
 }
 
 // readEnvironment reads the types; [BundleEnvironment.check] judges the values.
-func readEnvironment(top *mapping) *BundleEnvironment {
+func readEnvironment(top *mapping) (*BundleEnvironment, []Problem) {
 	env := &BundleEnvironment{unknown: map[string][]Member{}}
+	var warnings []Problem
+	keep := func(m *mapping) { // what the contract does not know, for the next rewrite
+		if rest := m.unknown(); len(rest) > 0 {
+			env.unknown[strings.TrimSuffix(m.field, ".")] = rest
+			warnings = append(warnings, m.warnings(rest, "it is kept; the keys are listed in docs/environment-file.md")...)
+		}
+	}
 	env.Environment = NormalizeEnvironmentName(top.text("environment"))
 	const example = "registry: {provider: docker, login_server: localhost:5555}"
 	if registry := top.sub("registry"); registry != nil {
 		env.Registry = readRegistry(registry)
-		env.keep("registry", registry)
+		keep(registry)
 	} else if !top.problems.has("registry") {
 		top.problems.add("registry", "is missing", "every environment has one, as in "+example)
 	}
 	if storage := top.sub("storage"); storage != nil {
 		env.Storage = readStorage(storage)
-		env.keep("storage", storage)
+		keep(storage)
 	}
 	if compute := top.sub("compute"); compute != nil {
-		env.Compute = env.readCompute(compute)
-		env.keep("compute", compute)
+		env.Compute = readCompute(compute, keep)
+		keep(compute)
 	}
 	env.Timestamp = top.text("timestamp")
 	env.Version = top.text("version")
 	if env.Version == "" {
 		env.Version = "1.0"
 	}
-	env.keep("", top)
-	return env
+	keep(top)
+	return env, warnings
 }
 
 func readRegistry(m *mapping) Registry {
@@ -170,38 +180,17 @@ func readStorage(m *mapping) *Storage {
 	}
 }
 
-func (e *BundleEnvironment) readCompute(m *mapping) *Compute {
+func readCompute(m *mapping, keep func(*mapping)) *Compute {
 	c := &Compute{Provider: m.text("provider"), Scheduler: m.text("scheduler"), Dashboard: m.text("dashboard")}
 	if tls := m.sub("tls"); tls != nil {
 		c.TLS = &ComputeTLS{CAFile: tls.text("ca_file"), CertFile: tls.text("cert_file"), KeyFile: tls.text("key_file")}
-		e.keep("compute.tls", tls)
+		keep(tls)
 	}
 	if kubernetes := m.sub("kubernetes"); kubernetes != nil {
 		c.Kubernetes = &ComputeKubernetes{Context: kubernetes.text("context"), Namespace: kubernetes.text("namespace")}
-		e.keep("compute.kubernetes", kubernetes)
+		keep(kubernetes)
 	}
 	return c
-}
-
-// keep holds on to what the contract does not know, for the next rewrite.
-func (e *BundleEnvironment) keep(field string, m *mapping) {
-	if rest := m.unknown(); len(rest) > 0 {
-		e.unknown[field] = rest
-	}
-}
-
-func (e *BundleEnvironment) warnUnknown() []Problem {
-	var warnings []Problem
-	for _, field := range []string{"", "registry", "storage", "compute", "compute.tls", "compute.kubernetes"} {
-		for _, member := range e.unknown[field] {
-			warnings = append(warnings, Problem{
-				Field:   join(field, member.Key),
-				Message: "is not a key of the contract; it is kept and has no effect",
-				Hint:    "the keys are listed in docs/environment-file.md",
-			})
-		}
-	}
-	return warnings
 }
 
 // NormalizeEnvironmentName is name without blanks around it, in lower case: the way
@@ -231,4 +220,12 @@ func environmentNameProblem(name string) string {
 		return "has " + strconv.Itoa(len(name)) + " characters; at most 40 are allowed"
 	}
 	return "is not valid: it starts with a lower-case letter and goes on with lower-case letters, digits and '-'"
+}
+
+// Equal says whether both files say the same, unknown keys included.
+func (e *BundleEnvironment) Equal(other *BundleEnvironment) bool {
+	if e == nil || other == nil {
+		return e == other
+	}
+	return e.redacted == other.redacted && e.Version == other.Version && e.document().Equal(other.document())
 }

@@ -81,8 +81,16 @@ func (e *BundleEnvironment) check(problems *problemList) []Problem {
 		problems.add("environment", "is "+Quote(e.Environment)+" and "+environmentNameProblem(e.Environment), "use lower-case letters, digits and '-', as in dev or team-2")
 	}
 	e.Registry.check(problems, warnings)
+	if !e.redacted {
+		checkPlaceholder("registry.password", e.Registry.Password, problems)
+	}
 	if e.Storage != nil {
-		e.Storage.check(problems, warnings, e.redacted)
+		e.Storage.check(problems, warnings)
+		if !e.redacted {
+			checkPlaceholder("storage.connection_string", e.Storage.ConnectionString, problems)
+			checkPlaceholder("storage.secret_key", e.Storage.SecretKey, problems)
+			e.Storage.checkConnection(problems, warnings)
+		}
 	}
 	if e.Compute != nil {
 		e.Compute.check(problems, warnings)
@@ -158,11 +166,14 @@ func (r Registry) check(problems, warnings *problemList) {
 	if strings.Contains(r.Username, ":") {
 		problems.add("registry.username", "has a colon", "a user's name in HTTP authentication has none")
 	}
-	checkPlaceholder("registry.password", r.Password, problems)
 }
 
 func (r Registry) checkLoginServer(problems *problemList) {
 	const field = "registry.login_server"
+	if strings.Contains(r.LoginServer, "@") { // not repeated: it may hold a password
+		problems.add(field, "has a user or a password", "write the host alone; username and password are keys of their own")
+		return
+	}
 	host, _, err := ParseLoginServer(r.LoginServer)
 	if err != nil {
 		hint := "write host, host:port or host/path, as in ghcr.io/org"

@@ -42,7 +42,7 @@ func (e *BundleEnvironment) document() Value {
 		top.members = append(top.members, Member{"compute", e.computeDocument()})
 	}
 	if t, ok := parseTimestamp(e.Timestamp); ok {
-		top.text("timestamp", t.Format(time.RFC3339))
+		top.text("timestamp", t.Format(time.RFC3339Nano))
 	} else {
 		top.text("timestamp", e.Timestamp)
 	}

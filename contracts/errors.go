@@ -181,7 +181,7 @@ func Codes() []CodeInfo {
 		{CodeSignal, 1, "the simulation's process was killed by a signal"},
 		{CodeOutOfMemory, 1, "the simulation's process was killed for its memory"},
 		{CodeTimeout, 1, "the time limit passed"},
-		{CodeProtocol, 1, "the simulation's process broke the protocol"},
+		{CodeProtocol, 1, "a task or a result is malformed, or the simulation's process broke the protocol"},
 		{CodeCancelled, 1, "the job was cancelled"},
 		{CodeWorkerStopped, 1, "the worker was shut down while the task ran"},
 		{CodeTasksFailed, 1, "a job ended with failed tasks"},

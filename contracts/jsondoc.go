@@ -16,6 +16,10 @@ const maxDepth = 64
 // would replace what is not UTF-8, so that two documents could hash alike.
 func parseJSON(data []byte) (Value, *Problem) {
 	p := &jsonParser{text: string(data)}
+	if strings.HasPrefix(p.text, "\ufeff") {
+		p.fail("begins with a byte order mark", "save it as UTF-8 without one")
+		return Value{}, p.problem
+	}
 	p.blanks()
 	v, ok := p.value(0)
 	if ok {
@@ -154,7 +158,7 @@ func (p *jsonParser) object(depth int) (Value, bool) {
 	defer func() { p.path = p.path[:len(p.path)-1] }()
 	seen := newKeySet()
 	for {
-		p.path[len(p.path)-1] = "{}"
+		p.path[len(p.path)-1] = "?"
 		p.blanks()
 		if p.at >= len(p.text) || p.text[p.at] != '"' {
 			return p.fail("has a mapping without a key in quotes", "")
@@ -164,7 +168,7 @@ func (p *jsonParser) object(depth int) (Value, bool) {
 		if !ok {
 			return Value{}, false
 		}
-		p.path[len(p.path)-1] = key
+		p.path[len(p.path)-1] = fieldKey(key)
 		if !seen.add(key, members) {
 			p.at = start
 			return p.fail("key "+Quote(key)+" is there twice", "keep one of the two")

@@ -59,7 +59,7 @@ func checkParams(params Params, field string, add func(field, message, hint stri
 		switch kind := params[name].kind; kind {
 		case KindBool, KindInt, KindFloat, KindString:
 		default:
-			add(field+"."+name, "is "+kind.String(), "a parameter is a number, a string or a boolean")
+			add(field+"."+fieldKey(name), "is "+kind.String(), "a parameter is a number, a string or a boolean")
 		}
 		if name == "" {
 			add(field, "has a parameter without a name", "")

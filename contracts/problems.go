@@ -1,6 +1,7 @@
 package contracts
 
 import (
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -8,9 +9,13 @@ import (
 // problemList collects the faults of one document. Only the first fault of a field
 // is kept: the others would follow from it.
 type problemList struct {
-	list   []Problem
-	fields map[string]bool
+	list    []Problem
+	fields  map[string]bool
+	dropped int // beyond maxProblems
 }
+
+// maxProblems bounds a list that a document of thousands of parameter sets can fill.
+const maxProblems = 100
 
 func (l *problemList) add(field, message, hint string) {
 	if l.has(field) {
@@ -18,6 +23,10 @@ func (l *problemList) add(field, message, hint string) {
 	}
 	if l.fields == nil {
 		l.fields = map[string]bool{}
+	}
+	if len(l.list) == maxProblems {
+		l.dropped++
+		return
 	}
 	l.fields[field] = true
 	l.list = append(l.list, Problem{Field: field, Message: message, Hint: hint})
@@ -43,7 +52,11 @@ func (l *problemList) err(code Code, stage Stage, what, file string) error {
 	if len(l.list) == 0 {
 		return nil
 	}
-	return documentError(code, stage, what, file, l.list)
+	e := documentError(code, stage, what, file, l.list)
+	if l.dropped > 0 {
+		e.Problems = append(e.Problems, Problem{Message: strconv.Itoa(l.dropped) + " more problems are not listed"})
+	}
+	return e
 }
 
 func documentError(code Code, stage Stage, what, file string, problems []Problem) *Error {
@@ -208,21 +221,92 @@ func (m *mapping) require(hint string, keys ...string) {
 	}
 }
 
+// rest are the members that nobody asked for.
+func (m *mapping) rest() []Member {
+	var rest []Member
+	for _, member := range m.members {
+		if !m.known[member.Key] {
+			rest = append(rest, member)
+		}
+	}
+	return rest
+}
+
 // unknown are the members that nobody asked for. A key that differs from a known
 // one only in case is a problem, because readers disagree about it.
 func (m *mapping) unknown() []Member {
 	var rest []Member
-	for _, member := range m.members {
-		if m.known[member.Key] {
-			continue
-		}
+	for _, member := range m.rest() {
 		if known := m.sameButCase(member.Key); known != "" {
-			m.problems.add(m.field+member.Key, "differs from the key "+known+" only in case", "write "+known)
+			m.problems.add(m.field+fieldKey(member.Key), "differs from the key "+known+" only in case", "write "+known)
 			continue
 		}
 		rest = append(rest, member)
 	}
 	return rest
+}
+
+// fieldKey is a document's own key as part of a field: as it is when it is plain,
+// otherwise quoted.
+func fieldKey(key string) string {
+	if plainField.MatchString(key) {
+		return key
+	}
+	return Quote(key)
+}
+
+var plainField = regexp.MustCompile(`\A[A-Za-z0-9_-]{1,64}\z`)
+
+// nearestKnown is the known key that key was probably meant to be, or "".
+func (m *mapping) nearestKnown(key string) string {
+	best, distance := "", 2
+	if len(key) > 5 {
+		distance = 3
+	}
+	for known := range m.known {
+		if d := editDistance(strings.ToLower(key), known, distance); d < distance || d == distance && best != "" && known < best {
+			best, distance = known, d
+		}
+	}
+	return best
+}
+
+// editDistance counts the insertions, deletions and replacements between a and b; it
+// gives up at limit.
+func editDistance(a, b string, limit int) int {
+	if len(a)-len(b) >= limit || len(b)-len(a) >= limit {
+		return limit
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return min(row[len(b)], limit)
+}
+
+// warnings are the unknown members as problems for a writer.
+func (m *mapping) warnings(unknown []Member, hint string) []Problem {
+	list := make([]Problem, 0, len(unknown))
+	for _, member := range unknown {
+		p := Problem{Field: m.field + fieldKey(member.Key), Message: "is not a key of the contract; it has no effect", Hint: hint}
+		if nearest := m.nearestKnown(member.Key); nearest != "" {
+			p.Hint = "did you mean " + nearest + "?"
+		}
+		list = append(list, p)
+	}
+	return list
 }
 
 func (m *mapping) sameButCase(key string) string {

@@ -49,15 +49,15 @@ func ParseProjectConfig(file string, data []byte) (*ProjectConfig, []Problem, er
 		return nil, nil, documentError(CodeInvalidProject, StageProject, what, file, faults)
 	}
 	problems := &problemList{}
-	config := readProject(readMapping(doc, "", problems))
+	config, warnings := readProject(readMapping(doc, "", problems))
 	config.check(problems)
 	if err := problems.err(CodeInvalidProject, StageProject, what, file); err != nil {
 		return nil, nil, err
 	}
-	return config, config.warnings(), nil
+	return config, warnings, nil
 }
 
-func readProject(m *mapping) *ProjectConfig {
+func readProject(m *mapping) (*ProjectConfig, []Problem) {
 	c := &ProjectConfig{
 		Project:     m.text("project"),
 		RegistryRef: m.text("registry_ref"),
@@ -66,16 +66,24 @@ func readProject(m *mapping) *ProjectConfig {
 	}
 	c.CacheDir, _ = m.anyText("cache_dir")
 	c.CacheLinkMode = m.text("cache_link_mode")
+	var warnings []Problem
 	c.Storage = ProjectStorage{Mode: "oci-only", ThresholdBytes: DefaultThreshold}
 	if storage := m.sub("storage"); storage != nil {
 		c.Storage.read(storage)
 		c.unknownStorage = storage.unknown()
+		warnings = storage.warnings(c.unknownStorage, "it is kept")
 	}
 	if c.DefaultTag == "" {
 		c.DefaultTag = "latest"
 	}
 	c.unknown = m.unknown()
-	return c
+	warnings = append(warnings, m.warnings(c.unknown, "it is kept")...)
+	for i := range warnings {
+		if warnings[i].Field == "environment" { // where older files of the Python suite had the pin
+			warnings[i].Hint = "the environment's name is in .modelops-bundle/env: modelops-bundle env switch"
+		}
+	}
+	return c, warnings
 }
 
 func (s *ProjectStorage) read(m *mapping) {
@@ -117,21 +125,6 @@ func (c *ProjectConfig) check(problems *problemList) {
 	}
 }
 
-func (c *ProjectConfig) warnings() []Problem {
-	var warnings []Problem
-	for _, member := range c.unknown {
-		hint := ""
-		if member.Key == "environment" {
-			hint = "the environment's name is in .modelops-bundle/env: modelops-bundle env switch"
-		}
-		warnings = append(warnings, Problem{Field: member.Key, Message: "is not a key of the contract; it is kept and has no effect", Hint: hint})
-	}
-	for _, member := range c.unknownStorage {
-		warnings = append(warnings, Problem{Field: "storage." + member.Key, Message: "is not a key of the contract; it is kept and has no effect"})
-	}
-	return warnings
-}
-
 // Marshal writes the file so that the Python suite reads it too. What
 // [ParseProjectConfig] would refuse is refused.
 func (c *ProjectConfig) Marshal() ([]byte, error) {
@@ -140,6 +133,14 @@ func (c *ProjectConfig) Marshal() ([]byte, error) {
 	if err := problems.err(CodeInvalidProject, StageProject, "project configuration", ""); err != nil {
 		return nil, err
 	}
+	out := appendYAML(nil, c.document())
+	if _, _, err := ParseProjectConfig("", out); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ProjectConfig) document() Value {
 	top := fields{}
 	top.text("project", c.Project)
 	top.text("registry_ref", c.RegistryRef)
@@ -152,11 +153,7 @@ func (c *ProjectConfig) Marshal() ([]byte, error) {
 	top.members = append(top.members, Member{"storage", c.storageDocument()})
 	top.text("cache_dir", c.CacheDir)
 	top.text("cache_link_mode", c.CacheLinkMode)
-	out := appendYAML(nil, top.with(c.unknown))
-	if _, _, err := ParseProjectConfig("", out); err != nil {
-		return nil, err
-	}
-	return out, nil
+	return top.with(c.unknown)
 }
 
 func (c *ProjectConfig) storageDocument() Value {
@@ -183,4 +180,12 @@ func stringsValue(list []string) Value {
 		items[i] = StringValue(s)
 	}
 	return listValue(items)
+}
+
+// Equal says whether both files say the same, unknown keys included.
+func (c *ProjectConfig) Equal(other *ProjectConfig) bool {
+	if c == nil || other == nil {
+		return c == other
+	}
+	return c.document().Equal(other.document())
 }

@@ -106,7 +106,7 @@ func ParseReference(s string) (Reference, error) {
 	}
 	if host, rest, several := strings.Cut(name, "/"); several && namesRegistry(host) {
 		if err := checkHost(host); err != "" {
-			return Reference{}, invalidReference(s, "has an invalid registry: "+err, "")
+			return Reference{}, invalidReference(s, "names a registry that "+err, "")
 		}
 		ref.Registry, name = host, rest
 	}
@@ -124,6 +124,9 @@ func ParseReference(s string) (Reference, error) {
 		}
 		return Reference{Tag: name}, nil
 	}
+	if ref.Tag != "" && ref.Registry == "" && namesAlgorithm(name) {
+		return Reference{}, invalidReference(s, "is not a digest", "a digest is sha256: and 64 lower-case hexadecimal digits")
+	}
 	if !repositoryPattern.MatchString(name) {
 		return Reference{}, invalidReference(s, "has an invalid repository", "a repository is lower-case letters and digits, separated by '.', '_', '__', '-' or '/'")
 	}
@@ -137,17 +140,8 @@ func ParseReference(s string) (Reference, error) {
 // ValidateRepository checks a project's name, which is its repository. The error is
 // an [Error] with [CodeInvalidName] whose hint is the nearest valid name.
 func ValidateRepository(name string) error {
-	problem := ""
-	switch first, _, several := strings.Cut(name, "/"); {
-	case name == "":
-		problem = "is empty"
-	case !repositoryPattern.MatchString(name):
-		problem = "is not a valid repository name (lower-case letters and digits, separated by '.', '_', '__', '-' or '/')"
-	case len(name) > maxRepository:
-		problem = "is longer than " + strconv.Itoa(maxRepository) + " characters"
-	case several && namesRegistry(first):
-		problem = "would be read as the registry " + strconv.Quote(first) + " and a repository"
-	default:
+	problem := repositoryProblem(name)
+	if problem == "" {
 		return nil
 	}
 	e := &Error{Code: CodeInvalidName, Stage: StageProject, Message: "project name " + Quote(name) + " " + problem}
@@ -155,6 +149,22 @@ func ValidateRepository(name string) error {
 		e.Hint = "use " + nearest
 	}
 	return e
+}
+
+func repositoryProblem(name string) string {
+	switch first, _, several := strings.Cut(name, "/"); {
+	case name == "":
+		return "is empty"
+	case !repositoryPattern.MatchString(name):
+		return "is not a valid repository name (lower-case letters and digits, separated by '.', '_', '__', '-' or '/')"
+	case len(name) > maxRepository:
+		return "is longer than " + strconv.Itoa(maxRepository) + " characters"
+	case several && namesRegistry(first):
+		return "would be read as the registry " + strconv.Quote(first) + " and a repository"
+	case namesAlgorithm(name):
+		return "would be read as the algorithm of a digest"
+	}
+	return ""
 }
 
 // maxRepository leaves room in [maxLocation] for a registry's host.
@@ -172,15 +182,19 @@ func ValidateTag(tag string) error {
 // NearestRepository is a valid repository name that is as like name as can be, or
 // "" when nothing of name can be kept.
 func NearestRepository(name string) string {
+	if repositoryProblem(name) == "" {
+		return name
+	}
 	var parts []string
-	for i, part := range strings.Split(strings.ToLower(name), "/") {
+	components := strings.Split(strings.ToLower(name), "/")
+	for i, part := range components {
 		var b strings.Builder
 		for _, r := range part {
 			switch {
 			case r >= 'a' && r <= 'z', r >= '0' && r <= '9':
 				b.WriteRune(r)
 			case b.Len() > 0 && !strings.HasSuffix(b.String(), "-"):
-				if r == '.' && i > 0 || r == '_' {
+				if r == '.' && (i > 0 || len(components) == 1) || r == '_' { // a first component with a point is a registry
 					b.WriteRune(r)
 				} else {
 					b.WriteByte('-')
@@ -199,7 +213,10 @@ func NearestRepository(name string) string {
 	if len(nearest) > maxRepository {
 		nearest = strings.TrimRight(nearest[:maxRepository], "-._/")
 	}
-	if !repositoryPattern.MatchString(nearest) {
+	if first, _, several := strings.Cut(nearest, "/"); several && namesRegistry(first) {
+		nearest = strings.ReplaceAll(first, ".", "-") + "-" + nearest[len(first)+1:]
+	}
+	if repositoryProblem(nearest) != "" {
 		return ""
 	}
 	return nearest
@@ -269,6 +286,11 @@ func (r Reference) Within(loginServer string) (Reference, bool) {
 func namesRegistry(component string) bool {
 	return component == "localhost" || strings.ContainsAny(component, ".:")
 }
+
+// namesAlgorithm decides, of what stands before a colon, whether a digest was meant.
+func namesAlgorithm(name string) bool { return algorithmPattern.MatchString(name) }
+
+var algorithmPattern = regexp.MustCompile(`\A(sha|md|blake)[0-9][0-9a-z-]*\z`)
 
 // checkHost says what is wrong with host[:port], or nothing.
 func checkHost(hostport string) string {

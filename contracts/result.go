@@ -48,6 +48,19 @@ func (a Artifact) MarshalJSON() ([]byte, error) {
 	return json.Marshal(doc)
 }
 
+// UnmarshalJSON reads an artifact and checks it as [ParseReturn] does.
+func (a *Artifact) UnmarshalJSON(data []byte) error {
+	v, problem := parseJSON(data)
+	if problem != nil {
+		return documentError(CodeProtocol, StageStore, "artifact", "", []Problem{*problem})
+	}
+	problems := &problemList{}
+	if m := readMapping(v, "", problems); m != nil {
+		*a = readArtifact(m, "")
+	}
+	return problems.err(CodeProtocol, StageStore, "artifact", "")
+}
+
 // Validate checks an artifact as it is stored: exactly one of inline and reference,
 // inline at most [InlineCap] bytes, and size and checksum those of the bytes. The
 // error is an [Error] with [CodeProtocol].
@@ -159,7 +172,7 @@ func readReturn(v Value, problems *problemList) *SimReturn {
 	}
 	if outputs := m.sub("outputs"); outputs != nil {
 		for _, member := range outputs.members {
-			field := "outputs." + member.Key
+			field := "outputs." + fieldKey(member.Key)
 			if artifact := readMapping(member.Value, field, problems); artifact != nil {
 				r.Outputs[member.Key] = readArtifact(artifact, field)
 			}

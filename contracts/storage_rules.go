@@ -32,7 +32,7 @@ var (
 	prefixPattern         = regexp.MustCompile(`\A[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*\z`)
 )
 
-func (s *Storage) check(problems, warnings *problemList, listing bool) {
+func (s *Storage) check(problems, warnings *problemList) {
 	allowed := storageFields(s.Provider)
 	if allowed == nil {
 		return // the provider itself is reported
@@ -54,10 +54,6 @@ func (s *Storage) check(problems, warnings *problemList, listing bool) {
 	}
 	if s.Prefix != "" && (!prefixPattern.MatchString(s.Prefix) || path.Clean(s.Prefix) != s.Prefix || strings.HasPrefix(s.Prefix, "..")) {
 		problems.add("storage.prefix", "is "+Quote(s.Prefix), "a prefix is letters, digits, '.', '_', '-' and '/' between them, as in team/seir")
-	}
-	if !listing {
-		checkPlaceholder("storage.secret_key", s.SecretKey, problems)
-		s.checkConnection(problems, warnings)
 	}
 }
 
@@ -160,7 +156,7 @@ func (s *Storage) checkConnection(problems, warnings *problemList) {
 			problems.add(field, problem, hint)
 			return
 		}
-		if s.Endpoint != "" && account != "" && !strings.Contains(s.Endpoint, account) {
+		if s.Endpoint != "" && account != "" && !problems.has("storage.endpoint") && !namesAccount(s.Endpoint, account) {
 			warnings.add(field, "names another account than endpoint", "the connection string decides; write the endpoint of the same account")
 		}
 		return
@@ -174,6 +170,13 @@ func (s *Storage) checkConnection(problems, warnings *problemList) {
 	case s.Provider == "minio" && s.Endpoint == "":
 		warnings.add("storage.endpoint", "is missing", "minio has no address of its own; without one the storage cannot be used")
 	}
+}
+
+// namesAccount says whether an endpoint is the account's: account.blob… in Azure,
+// host/account with the emulator.
+func namesAccount(endpoint, account string) bool {
+	u, err := url.Parse(endpoint)
+	return err == nil && (strings.HasPrefix(u.Host, account+".") || strings.Trim(u.Path, "/") == account)
 }
 
 // connectionKeys are the settings of an Azure connection string that are understood,
@@ -224,10 +227,7 @@ func parseConnectionString(s string, emulator bool) (account, problem, hint stri
 	return settings["accountname"], "", ""
 }
 
-var (
-	accountPattern = regexp.MustCompile(`\A[a-z0-9]{1,24}\z`)
-	suffixPattern  = regexp.MustCompile(`\A(core\.windows\.net|core\.chinacloudapi\.cn|core\.usgovcloudapi\.net|core\.cloudapi\.de|storage\.azure\.net)\z`)
-)
+var accountPattern = regexp.MustCompile(`\A[a-z0-9]{1,24}\z`)
 
 // checkConnectionHosts makes sure that the account's key goes to Azure, encrypted, or
 // to this machine.
@@ -251,8 +251,8 @@ func checkConnectionHosts(settings map[string]string, emulator bool) (problem, h
 	case protocol == "http" && !local:
 		return "asks for connections that are not encrypted", "write DefaultEndpointsProtocol=https"
 	}
-	if suffix := settings["endpointsuffix"]; suffix != "" && !emulator && !suffixPattern.MatchString(suffix) {
-		return "has an EndpointSuffix outside Azure", "write EndpointSuffix=core.windows.net"
+	if suffix := settings["endpointsuffix"]; suffix != "" && !hostPattern.MatchString(suffix) {
+		return "has an EndpointSuffix that is no host", "write EndpointSuffix=core.windows.net"
 	}
 	return "", ""
 }

@@ -122,9 +122,7 @@ func readStudy(m *mapping) *SimulationStudy {
 	if metadata := m.sub("metadata"); metadata != nil {
 		s.Metadata, _ = mapValue(metadata.members).plain().(map[string]any)
 	}
-	for _, member := range m.unknown() {
-		s.Warnings = append(s.Warnings, Problem{Field: member.Key, Message: "is not a key of a study and has no effect"})
-	}
+	s.Warnings = m.warnings(m.rest(), "")
 	if total, fits := s.count(); !fits || total > maxTasks {
 		m.problems.add("n_replicates", "makes more than "+strconv.Itoa(maxTasks)+" tasks", "split the study")
 	}
@@ -245,6 +243,19 @@ func (s *SimulationStudy) Tasks(bundle BundleRef) iter.Seq[SimTask] {
 			}
 		}
 	}
+}
+
+// MarshalJSON writes as [SimulationStudy.Marshal] does.
+func (s *SimulationStudy) MarshalJSON() ([]byte, error) { return s.Marshal() }
+
+// UnmarshalJSON reads as [ParseStudy] does.
+func (s *SimulationStudy) UnmarshalJSON(data []byte) error {
+	study, err := ParseStudy("", data)
+	if err != nil {
+		return err
+	}
+	*s = *study
+	return nil
 }
 
 // Marshal writes the study in the newer form, one parameter set per line. What

@@ -41,8 +41,8 @@ type TaskParams struct {
 	Values Params `json:"values"`
 }
 
-// taskDomain separates this hash from every other; the number is the contract's
-// major version.
+// taskDomain separates this hash from every other. The number, and the one that is
+// hashed, are the major number of [ContractVersion].
 const taskDomain = "modelops:task:v1|"
 
 // Key identifies what a task computes, and so its result: 64 hexadecimal digits of
@@ -54,7 +54,7 @@ func (t *SimTask) Key(content Digest) string {
 	b := append(make([]byte, 0, 512), taskDomain...)
 	b = append(b, `{"content":`...)
 	b = appendCanonicalString(b, string(content))
-	b = append(b, `,"entrypoint":`...)
+	b = append(b, `,"contract":1,"entrypoint":`...)
 	b = appendCanonicalString(b, t.Entrypoint)
 	b = append(b, `,"outputs":`...)
 	b = appendOutputs(b, t.Outputs)
@@ -211,8 +211,8 @@ func readResources(m *mapping) *Resources {
 			m.problems.add(sub.field+"commands."+strconv.Itoa(i), "is "+Quote(command), "write a program's name alone, as in Rscript")
 		}
 	}
-	for _, member := range sub.unknown() {
-		m.problems.add(sub.field+member.Key, "is not a resource", "resources are memory, cores, timeout and commands")
+	for _, member := range sub.rest() {
+		m.problems.add(sub.field+fieldKey(member.Key), "is not a resource", "resources are memory, cores, timeout and commands")
 	}
 	return r
 }

@@ -116,10 +116,10 @@ func yamlMapping(in yaml.MapSlice, field string, problems *problemList) Value {
 	for _, item := range in {
 		key, isString := item.Key.(string)
 		if !isString {
-			problems.add(join(field, fmt.Sprint(item.Key)), "has a key that is not a string", "put the key in quotes")
+			problems.add(join(field, fieldKey(fmt.Sprint(item.Key))), "is a key that is not a string", "put the key in quotes")
 			continue
 		}
-		path := join(field, key)
+		path := join(field, fieldKey(key))
 		if !seen.add(key, members) {
 			problems.add(path, "is there twice", "keep one of the two")
 			continue

@@ -40,9 +40,9 @@ func appendYAMLNode(out []byte, v Value, indent int) []byte {
 	case v.kind == KindList && len(v.Items()) > 0:
 		out = append(out, '\n')
 		for _, item := range v.Items() {
-			out = append(out, strings.Repeat(" ", indent)...)
+			out = append(out, strings.Repeat(" ", indent+2)...)
 			out = append(out, '-')
-			out = appendYAMLNode(out, item, indent)
+			out = appendYAMLNode(out, item, indent+2)
 		}
 		return out
 	}
