@@ -46,8 +46,8 @@ func Init(opts InitOptions) (*InitResult, error) {
 	if err := contracts.ValidateTag(opts.Tag); err != nil {
 		return nil, err
 	}
-	config := &contracts.ProjectConfig{Project: opts.Name, DefaultTag: opts.Tag}
-	if err := Record(config, opts.Env); err != nil {
+	config, err := newConfig(opts.Name, opts.Tag, opts.Env)
+	if err != nil {
 		return nil, err
 	}
 	entries, err := os.ReadDir(opts.Dir)
@@ -226,11 +226,17 @@ func appendLines(file string, lines []byte) error {
 	return nil
 }
 
+func newConfig(name, tag string, env *contracts.BundleEnvironment) (*contracts.ProjectConfig, error) {
+	config := &contracts.ProjectConfig{Project: name, DefaultTag: tag}
+	config.Storage.Mode, config.Storage.ThresholdBytes = "oci-only", contracts.DefaultThreshold
+	return config, Record(config, env)
+}
+
 // Adopt writes the configuration and pin of a project into a directory that holds its
 // bundle's files: the end of a clone.
 func Adopt(dir, name string, env *contracts.BundleEnvironment) (*Project, error) {
-	config := &contracts.ProjectConfig{Project: name, DefaultTag: DefaultTag}
-	if err := Record(config, env); err != nil {
+	config, err := newConfig(name, DefaultTag, env)
+	if err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(filepath.Join(dir, StateDir), 0o755); err != nil {

@@ -1,0 +1,69 @@
+# The ModelOps suite. `make help` lists what can be made.
+#
+# Everything is built into bin/ and .cache/ of this checkout; nothing outside it is
+# written but Go's own caches.
+
+MODULES := contracts modelops-bundle bundle-worker modelops
+CLIS    := mops modelops-bundle
+GO      ?= go
+BIN     := bin
+# The race detector needs a C compiler; without one the tests run without it.
+RACE    := $(if $(shell command -v $${CC:-gcc} 2>/dev/null || command -v cc 2>/dev/null),-race,)
+PACKAGES = $(foreach m,$(MODULES),./$(m)/...)
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test check bench tidy docs cross peers clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+build: ## build mops (also as modelops), modelops-bundle and bundle-worker into bin/
+	@mkdir -p $(BIN)
+	$(GO) build -o $(BIN)/ ./modelops/cmd/mops ./modelops-bundle/cmd/modelops-bundle ./bundle-worker/cmd/bundle-worker
+	@ln -sf mops $(BIN)/modelops
+
+demo: build ## run the whole flow on this machine: infra, init, push, 1,000 simulations, tables
+	@sh scripts/demo.sh
+
+peers: ## build oras and crane from their Go modules into .cache/, for the tests
+	@mkdir -p .cache/peers
+	cd modelops/internal/acceptance/peers && GOWORK=off $(GO) build -mod=readonly -o $(CURDIR)/.cache/peers/ \
+		oras.land/oras/cmd/oras github.com/google/go-containerregistry/cmd/crane
+
+test: build peers ## run every test, with real registries, Python and processes
+	MODELOPS_TEST_BIN=$(CURDIR)/$(BIN) MODELOPS_TEST_PEERS=$(CURDIR)/.cache/peers \
+		$(GO) test $(RACE) -timeout 30m $(PACKAGES)
+
+check: build ## formatting, vet, generated documents, cross-compilation of everything, tests
+	@test -z "$$(gofmt -l $(MODULES))" || { echo "not formatted:"; gofmt -l $(MODULES); exit 1; }
+	$(GO) vet $(PACKAGES)
+	GOOS=windows $(GO) vet ./contracts/... ./modelops-bundle/... ./modelops/...
+	GOOS=darwin $(GO) vet $(PACKAGES)
+	$(MAKE) test
+
+bench: build ## measure, as ratios within one run
+	$(GO) test -run '^$$' -bench . -benchtime 3x $(PACKAGES)
+
+tidy: ## tidy every go.mod, which go.work alone cannot do
+	@for m in $(MODULES); do \
+		(cd $$m && for s in contracts modelops-bundle; do \
+			$(GO) mod edit -replace=github.com/modelops-suite/modelops-go/$$s=../$$s; done; \
+		 GOWORK=off $(GO) mod tidy; status=$$?; for s in contracts modelops-bundle; do \
+			$(GO) mod edit -dropreplace=github.com/modelops-suite/modelops-go/$$s; done; exit $$status) || exit 1; \
+	done
+
+docs: build ## write docs/cli and docs/exit-codes.md from the programs
+	$(GO) test ./contracts -run Documentation -update
+	@sh scripts/docs.sh $(BIN) docs/cli
+
+cross: ## compile the CLIs for Linux, macOS and Windows, the worker for Linux and macOS
+	@set -e; for target in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64; do \
+		os=$${target%/*}; arch=$${target#*/}; out=$(BIN)/$$os-$$arch; mkdir -p $$out; \
+		worker=./bundle-worker/cmd/bundle-worker; [ $$os = windows ] && worker=; \
+		echo "$$target"; \
+		CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch $(GO) build -trimpath -ldflags '-s -w' -o $$out/ \
+			./modelops/cmd/mops ./modelops-bundle/cmd/modelops-bundle $$worker; \
+	done
+
+clean: ## remove what was built here
+	rm -rf $(BIN) .cache .demo
