@@ -65,6 +65,10 @@ func structureHint(field string) string {
 		return "access_key and secret_key go together; leave both out or give both"
 	case "compute.provider":
 		return "it is dask"
+	case "compute.tls.ca_file":
+		return "give the absolute path of the certificate that signed the scheduler's"
+	case "compute.kubernetes.namespace":
+		return "give the namespace that jobs run in, as in modelops-dask-dev"
 	case "compute.scheduler":
 		return "give the scheduler's address, or kubernetes with a namespace"
 	case "compute.tls.cert_file", "compute.tls.key_file":

@@ -101,7 +101,7 @@ func (p *jsonParser) value(depth int) (Value, bool) {
 		}
 	}
 	r, _ := utf8.DecodeRuneInString(rest)
-	return p.fail("has "+Quote(string(r))+" where a value is due", "")
+	return p.fail("has "+Quote(string(r))+" where a value is due", "mend that line; a string belongs in double quotes")
 }
 
 func (p *jsonParser) number() (Value, bool) {
@@ -114,7 +114,7 @@ func (p *jsonParser) number() (Value, bool) {
 		for end < len(p.text) && strings.IndexByte("+-.0123456789eE", p.text[end]) >= 0 {
 			end++
 		}
-		return p.fail(Quote(p.text[p.at:end])+" "+problem, "")
+		return p.fail(Quote(p.text[p.at:end])+" "+problem, "write it as JSON does, as in 0.5 or 1e-3")
 	}
 	p.at = len(p.text) - len(rest)
 	return v, true
@@ -142,7 +142,7 @@ func (p *jsonParser) list(depth int) (Value, bool) {
 		case p.take(']'):
 			return listValue(items), true
 		case !p.take(','):
-			return p.fail("has a list without , or ]", "")
+			return p.fail("has a list without , or ]", "write a comma between two items, ] after the last")
 		}
 	}
 }
@@ -161,7 +161,7 @@ func (p *jsonParser) object(depth int) (Value, bool) {
 		p.path[len(p.path)-1] = "?"
 		p.blanks()
 		if p.at >= len(p.text) || p.text[p.at] != '"' {
-			return p.fail("has a mapping without a key in quotes", "")
+			return p.fail("has a mapping without a key in quotes", `write "key": value, and no comma after the last`)
 		}
 		start := p.at
 		key, ok := p.string()
@@ -175,7 +175,7 @@ func (p *jsonParser) object(depth int) (Value, bool) {
 		}
 		p.blanks()
 		if !p.take(':') {
-			return p.fail("key "+Quote(key)+" has no value", "")
+			return p.fail("key "+Quote(key)+" has no value", `write "key": value`)
 		}
 		p.blanks()
 		v, ok := p.value(depth + 1)
@@ -188,7 +188,7 @@ func (p *jsonParser) object(depth int) (Value, bool) {
 		case p.take('}'):
 			return mapValue(members), true
 		case !p.take(','):
-			return p.fail("has a mapping without , or }", "")
+			return p.fail("has a mapping without , or }", "write a comma between two keys, } after the last")
 		}
 	}
 }
@@ -303,7 +303,7 @@ func (p *jsonParser) escape() (rune, bool) {
 			}
 		}
 	}
-	_, ok := p.fail("has an invalid escape in a string", "")
+	_, ok := p.fail("has an invalid escape in a string", `write \\ for a backslash`)
 	return 0, ok
 }
 

@@ -77,7 +77,7 @@ func readCommand(m *mapping) []string {
 		case item.kind != KindString:
 			m.problems.add(field, "is "+item.kind.String()+", not a string", "put it in quotes")
 		case strings.Contains(item.text, "\x00"):
-			m.problems.add(field, "has a NUL", "")
+			m.problems.add(field, "has a NUL", "remove it")
 		case i == 0 && strings.TrimSpace(item.text) == "":
 			m.problems.add(field, "is blank", "give the program")
 		default:

@@ -62,7 +62,7 @@ func checkParams(params Params, field string, add func(field, message, hint stri
 			add(field+"."+fieldKey(name), "is "+kind.String(), "a parameter is a number, a string or a boolean")
 		}
 		if name == "" {
-			add(field, "has a parameter without a name", "")
+			add(field, "has a parameter without a name", "give it one")
 		}
 	}
 }

@@ -134,7 +134,7 @@ func (m *mapping) anyText(key string) (string, bool) {
 		return "", false
 	}
 	if v.kind != KindString {
-		hint := ""
+		hint := "it is one value"
 		if v.nested == nil {
 			hint = "put it in quotes"
 		}
@@ -142,7 +142,7 @@ func (m *mapping) anyText(key string) (string, bool) {
 		return "", false
 	}
 	if problem := controlCharacter(v.text); problem != "" {
-		m.problems.add(m.field+key, problem, "")
+		m.problems.add(m.field+key, problem, "remove it")
 		return "", false
 	}
 	return v.text, true
@@ -163,13 +163,13 @@ func (m *mapping) integer(key string, minimum, otherwise int64) int64 {
 		return otherwise
 	}
 	if v.kind != KindInt {
-		m.problems.add(m.field+key, "is "+v.kind.String()+", not an integer", "")
+		m.problems.add(m.field+key, "is "+v.kind.String()+", not an integer", "write a whole number without quotes")
 		return otherwise
 	}
 	i, fits := v.Int64()
 	switch {
 	case !fits:
-		m.problems.add(m.field+key, "is out of range", "")
+		m.problems.add(m.field+key, "is out of range", "write a smaller number")
 	case i < minimum:
 		m.problems.add(m.field+key, "is "+v.text, "it is at least "+strconv.FormatInt(minimum, 10))
 	}
@@ -183,7 +183,7 @@ func (m *mapping) texts(key string) []string {
 		return nil
 	}
 	if v.kind != KindList {
-		m.problems.add(m.field+key, "is "+v.kind.String()+", not a list", "")
+		m.problems.add(m.field+key, "is "+v.kind.String()+", not a list", "write it as a list, even of one")
 		return nil
 	}
 	list := make([]string, 0, len(v.Items()))
@@ -195,7 +195,7 @@ func (m *mapping) texts(key string) []string {
 		case strings.TrimSpace(item.text) == "":
 			m.problems.add(field, "is blank", "leave it out")
 		case controlCharacter(item.text) != "":
-			m.problems.add(field, controlCharacter(item.text), "")
+			m.problems.add(field, controlCharacter(item.text), "remove it")
 		default:
 			list = append(list, item.text)
 		}

@@ -121,7 +121,7 @@ func (c *ProjectConfig) check(problems *problemList) {
 	word("storage.provider", c.Storage.Provider, "azure", "azurite", "fs", "gcs", "minio", "s3")
 	word("cache_link_mode", c.CacheLinkMode, "auto", "copy", "hardlink", "reflink")
 	if c.Storage.ThresholdBytes < 0 {
-		problems.add("storage.threshold_bytes", "is negative", "")
+		problems.add("storage.threshold_bytes", "is negative", "write a number of bytes")
 	}
 }
 

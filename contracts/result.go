@@ -201,7 +201,7 @@ func readArtifact(m *mapping, field string) Artifact {
 	if v, there := m.get("inline"); there {
 		data, err := base64.StdEncoding.DecodeString(v.text)
 		if v.kind != KindString || err != nil {
-			m.problems.add(m.field+"inline", "is not base64", "")
+			m.problems.add(m.field+"inline", "is not base64", "encode the bytes with padding")
 		}
 		a.Inline = data
 		if a.Inline == nil {
@@ -240,7 +240,7 @@ func readError(m *mapping) *Error {
 func (m *mapping) rawText(key string) string {
 	v, there := m.get(key)
 	if there && v.kind != KindString {
-		m.problems.add(m.field+key, "is "+v.kind.String()+", not a string", "")
+		m.problems.add(m.field+key, "is "+v.kind.String()+", not a string", "write text")
 		return ""
 	}
 	return v.text
@@ -253,7 +253,7 @@ func (m *mapping) number(key string) float64 {
 	}
 	f, ok := v.Float64()
 	if !ok {
-		m.problems.add(m.field+key, "is "+v.kind.String()+", not a number", "")
+		m.problems.add(m.field+key, "is "+v.kind.String()+", not a number", "write a number")
 	}
 	return f
 }

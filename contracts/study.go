@@ -99,7 +99,7 @@ func readStudy(m *mapping) *SimulationStudy {
 	if kind := m.text("kind"); kind != "" && kind != "SimulationStudy" {
 		m.problems.add("kind", "is "+Quote(kind), "it is SimulationStudy, or left out")
 	}
-	m.require("", "model", "scenario", "parameter_sets")
+	m.require("every study has it", "model", "scenario", "parameter_sets")
 	s := &SimulationStudy{
 		Model:          m.text("model"),
 		Scenario:       m.text("scenario"),
@@ -122,7 +122,7 @@ func readStudy(m *mapping) *SimulationStudy {
 	if metadata := m.sub("metadata"); metadata != nil {
 		s.Metadata, _ = mapValue(metadata.members).plain().(map[string]any)
 	}
-	s.Warnings = m.warnings(m.rest(), "")
+	s.Warnings = m.warnings(m.rest(), "leave it out")
 	if total, fits := s.count(); !fits || total > maxTasks {
 		m.problems.add("n_replicates", "makes more than "+strconv.Itoa(maxTasks)+" tasks", "split the study")
 	}
@@ -135,7 +135,7 @@ func readParameterSets(m *mapping) []ParameterSet {
 		return nil
 	}
 	if v.kind != KindList {
-		m.problems.add("parameter_sets", "is "+v.kind.String()+", not a list", "")
+		m.problems.add("parameter_sets", "is "+v.kind.String()+", not a list", `write [{"params": {"beta": 0.1}}]`)
 		return nil
 	}
 	sets := make([]ParameterSet, len(v.Items()))

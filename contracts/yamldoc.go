@@ -42,14 +42,14 @@ func parseYAML(data []byte) (Value, []Problem) {
 	var top any
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	if err := decoder.Decode(&top); err != nil && !errors.Is(err, io.EOF) {
-		return one(yamlMessage(err), "")
+		return one(yamlMessage(err), "mend that line; a string with ': ', '#' or a leading special character belongs in quotes")
 	}
 	var next any
 	switch err := decoder.Decode(&next); {
 	case err == nil:
 		return one("holds more than one document", "remove everything from the second --- on")
 	case !errors.Is(err, io.EOF):
-		return one(yamlMessage(err), "")
+		return one(yamlMessage(err), "mend that line; a string with ': ', '#' or a leading special character belongs in quotes")
 	}
 	if _, isMapping := top.(map[any]any); !isMapping {
 		v, _ := yamlValue(top, "", &problemList{})
@@ -61,7 +61,7 @@ func parseYAML(data []byte) (Value, []Problem) {
 	// Once more in the document's order, which also shows a key that is there twice.
 	var members yaml.MapSlice
 	if err := yaml.Unmarshal(data, &members); err != nil {
-		return one(yamlMessage(err), "")
+		return one(yamlMessage(err), "mend that line; a string with ': ', '#' or a leading special character belongs in quotes")
 	}
 	problems := &problemList{}
 	v, _ := yamlValue(members, "", problems)
@@ -87,7 +87,7 @@ func yamlValue(in any, field string, problems *problemList) (Value, bool) {
 	case float64:
 		v, err := FloatValue(in)
 		if err != nil {
-			problems.add(field, "is not a finite number", "")
+			problems.add(field, "is not a finite number", "write a number, or put it in quotes")
 			return Value{}, false
 		}
 		return v, true
@@ -105,7 +105,7 @@ func yamlValue(in any, field string, problems *problemList) (Value, bool) {
 	case map[any]any:
 		return mapValue(nil), true
 	default:
-		problems.add(field, "has a value of a kind that is not supported here", "")
+		problems.add(field, "has a value of a kind that is not supported here", "put it in quotes")
 		return Value{}, false
 	}
 }
