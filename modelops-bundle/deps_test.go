@@ -20,6 +20,7 @@ var allowed = map[string]map[string]string{
 		"github.com/go-git/go-git/v5/":          "what its gitignore package pulls in",
 		"github.com/go-git/":                    "the same: its file system and configuration reader",
 		"github.com/cyphar/filepath-securejoin": "the same",
+		"github.com/jbenet/go-context":          "the same",
 		"gopkg.in/warnings.v0":                  "the same",
 		"golang.org/x/":                         "Unicode normalisation and folding, errgroup",
 		"github.com/go-playground/":             "by way of contracts: validation",

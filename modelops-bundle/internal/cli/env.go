@@ -18,23 +18,20 @@ func envCommand() *cli.Command {
 		Usage: "show or switch the environment that the project is pinned to",
 		Subcommands: []*cli.Command{
 			{
-				Name:  "show",
-				Usage: "show the environment in force, and what decided",
-				Description: `Example:
-  modelops-bundle env show`,
-				Flags:  []cli.Flag{envFlag()},
-				Action: runEnvShow,
+				Name:      "show",
+				Usage:     "show the environment in force, and what decided",
+				UsageText: `modelops-bundle env show`,
+				Flags:     []cli.Flag{envFlag()},
+				Action:    runEnvShow,
 			},
 			{
 				Name:      "switch",
 				Usage:     "pin the project to another environment",
 				ArgsUsage: "NAME",
 				Description: `The project keeps its name; registry_ref and storage in config.yaml, which are a record,
-are rewritten.
-
-Example:
-  modelops-bundle env switch prod`,
-				Action: runEnvSwitch,
+are rewritten.`,
+				UsageText: `modelops-bundle env switch prod`,
+				Action:    runEnvSwitch,
 			},
 		},
 	}

@@ -20,10 +20,8 @@ func initCommand() *cli.Command {
 		Usage:     "make a project; its name is its repository's, everywhere",
 		ArgsUsage: "NAME",
 		Description: `NAME is the project's name, nested or not; the directory is its last component.
-With "." the project is this directory, and its name the directory's, or --name.
-
-Example:
-  modelops-bundle init my-model --template minimal`,
+With "." the project is this directory, and its name the directory's, or --name.`,
+		UsageText: `modelops-bundle init my-model --template minimal`,
 		Flags: []cli.Flag{
 			envFlag(),
 			&cli.StringFlag{Name: "dir", Usage: "make the project in `DIR`"},

@@ -15,15 +15,13 @@ import (
 
 func inspectCommand() *cli.Command {
 	return &cli.Command{
-		Name:      "inspect",
-		Usage:     "show what is in a bundle",
-		ArgsUsage: "[REF]",
-		Description: `REF is a reference, a tag or a digest; the project's default tag otherwise.
-
-Example:
-  modelops-bundle inspect my-model:v2`,
-		Flags:  []cli.Flag{envFlag()},
-		Action: runInspect,
+		Name:        "inspect",
+		Usage:       "show what is in a bundle",
+		ArgsUsage:   "[REF]",
+		Description: `REF is a reference, a tag or a digest; the project's default tag otherwise.`,
+		UsageText:   `modelops-bundle inspect my-model:v2`,
+		Flags:       []cli.Flag{envFlag()},
+		Action:      runInspect,
 	}
 }
 

@@ -28,11 +28,9 @@ you changed and nobody else did stay as they are; a file that changed on both si
 the pull before anything is written. Files that were deleted remotely stay, unless --prune
 is given.
 
-With DIR it makes a new project there, of the bundle that REF names.
-
-Example:
-  modelops-bundle pull
-  modelops-bundle pull my-model:latest my-copy`,
+With DIR it makes a new project there, of the bundle that REF names.`,
+		UsageText: `modelops-bundle pull
+modelops-bundle pull my-model:latest my-copy`,
 		Flags: []cli.Flag{
 			envFlag(), tagFlag(),
 			&cli.BoolFlag{Name: "force", Aliases: []string{"f", "overwrite"}, Usage: "replace local changes by what is in the registry"},

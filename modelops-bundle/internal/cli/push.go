@@ -18,10 +18,8 @@ func pushCommand() *cli.Command {
 		Name:  "push",
 		Usage: "pack the project and push it; answers with its reference",
 		Description: `A tag that somebody else moved since your last push or pull is not moved: the push
-stops and shows what differs. Pull first, or push to another tag.
-
-Example:
-  modelops-bundle push --tag v2`,
+stops and shows what differs. Pull first, or push to another tag.`,
+		UsageText: `modelops-bundle push --tag v2`,
 		Flags: []cli.Flag{
 			envFlag(), tagFlag(),
 			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "move the tag wherever it points"},

@@ -13,10 +13,9 @@ import (
 
 func statusCommand() *cli.Command {
 	return &cli.Command{
-		Name:  "status",
-		Usage: "show what changed here and in the registry since the last push or pull",
-		Description: `Example:
-  modelops-bundle status --offline`,
+		Name:      "status",
+		Usage:     "show what changed here and in the registry since the last push or pull",
+		UsageText: `modelops-bundle status --offline`,
 		Flags: []cli.Flag{
 			envFlag(),
 			&cli.BoolFlag{Name: "offline", Usage: "do not ask the registry"},

@@ -12,13 +12,11 @@ import (
 
 func tagCommand() *cli.Command {
 	return &cli.Command{
-		Name:      "tag",
-		Usage:     "point another tag to a bundle",
-		ArgsUsage: "REF TAG",
-		Description: `A tag that points to another bundle stays where it is, unless --force is given.
-
-Example:
-  modelops-bundle tag latest v1.0`,
+		Name:        "tag",
+		Usage:       "point another tag to a bundle",
+		ArgsUsage:   "REF TAG",
+		Description: `A tag that points to another bundle stays where it is, unless --force is given.`,
+		UsageText:   `modelops-bundle tag latest v1.0`,
 		Flags: []cli.Flag{
 			envFlag(),
 			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "move the tag wherever it points"},

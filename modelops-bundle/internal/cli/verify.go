@@ -16,12 +16,10 @@ func verifyCommand() *cli.Command {
 		Usage:     "fetch every byte of a bundle and hold it against its digest",
 		ArgsUsage: "[REF]",
 		Description: `REF is a reference, a tag or a digest; the project's default tag otherwise. Nothing is
-written.
-
-Example:
-  modelops-bundle verify my-model:v2`,
-		Flags:  []cli.Flag{envFlag()},
-		Action: runVerify,
+written.`,
+		UsageText: `modelops-bundle verify my-model:v2`,
+		Flags:     []cli.Flag{envFlag()},
+		Action:    runVerify,
 	}
 }
 
