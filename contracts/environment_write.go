@@ -23,8 +23,13 @@ func (e *BundleEnvironment) Marshal() ([]byte, error) {
 	}
 	out = appendYAML(out, e.document())
 	if !e.redacted {
-		if _, _, err := ParseEnvironment("", out); err != nil {
-			return nil, err // a value that reads back differently, or too much of it
+		back, _, err := ParseEnvironment("", out)
+		if err != nil {
+			return nil, err
+		}
+		if !back.document().Equal(e.document()) {
+			problems.add("", "has a value that is not valid UTF-8", "write text")
+			return nil, problems.err(CodeInvalidEnvironment, StageEnvironment, "environment "+Quote(e.Environment), "")
 		}
 	}
 	return out, nil

@@ -259,12 +259,13 @@ var plainField = regexp.MustCompile(`\A[A-Za-z0-9_-]{1,64}\z`)
 
 // nearestKnown is the known key that key was probably meant to be, or "".
 func (m *mapping) nearestKnown(key string) string {
-	best, distance := "", 2
+	limit := 2
 	if len(key) > 5 {
-		distance = 3
+		limit = 3
 	}
+	best, distance := "", limit
 	for known := range m.known {
-		if d := editDistance(strings.ToLower(key), known, distance); d < distance || d == distance && best != "" && known < best {
+		if d := editDistance(strings.ToLower(key), known, limit); d < distance || d == distance && d < limit && known < best {
 			best, distance = known, d
 		}
 	}

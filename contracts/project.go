@@ -134,8 +134,13 @@ func (c *ProjectConfig) Marshal() ([]byte, error) {
 		return nil, err
 	}
 	out := appendYAML(nil, c.document())
-	if _, _, err := ParseProjectConfig("", out); err != nil {
+	back, _, err := ParseProjectConfig("", out)
+	if err != nil {
 		return nil, err
+	}
+	if !back.Equal(c) {
+		problems.add("", "has a value that is not valid UTF-8", "write text")
+		return nil, problems.err(CodeInvalidProject, StageProject, "project configuration", "")
 	}
 	return out, nil
 }

@@ -8,7 +8,8 @@ import (
 // scanYAML looks for what YAML can do and a configuration file must not: anchors,
 // aliases, merge keys, tags and directives, which readers treat differently, and
 // nesting beyond all use. It reads tokens only; whether the document is YAML at all
-// is the parser's business.
+// is the parser's business. A string without quotes that goes on in a second line with
+// one of these characters is taken for one of them, too: it wants quotes.
 func scanYAML(text string) []Problem {
 	s := &yamlScanner{text: text, line: 1, fresh: true}
 	for s.at < len(s.text) && len(s.problems) < 20 {
@@ -21,7 +22,8 @@ type yamlScanner struct {
 	text     string
 	at       int
 	line     int
-	indent   int  // column of the first key on this line
+	start    int  // where this line begins
+	parent   int  // column of the last key or dash, which a block scalar is indented from
 	flow     int  // open brackets
 	fresh    bool // a node may start here; otherwise a scalar was just read
 	quoted   bool // the last token was a quoted scalar
@@ -42,7 +44,7 @@ func (s *yamlScanner) step() {
 		s.at++
 		s.line++
 		s.fresh, s.quoted = true, false
-		s.indent = len(s.text[s.at:]) - len(strings.TrimLeft(s.text[s.at:], " -?"))
+		s.start = s.at
 	case c == ' ' || c == '\t' || c == '\r':
 		s.at++
 	case c == '#' && (s.at == 0 || strings.IndexByte(" \t\n", s.text[s.at-1]) >= 0):
@@ -55,6 +57,7 @@ func (s *yamlScanner) step() {
 	case !s.fresh:
 		s.at++
 	case (c == '-' || c == '?') && s.blankAt(s.at+1):
+		s.parent = s.at - s.start
 		s.at++
 	case c == '"' || c == '\'':
 		s.skipQuoted(c)
@@ -72,6 +75,7 @@ func (s *yamlScanner) step() {
 		if rest, found := strings.CutPrefix(s.text[s.at:], "<<"); found && strings.HasPrefix(strings.TrimLeft(rest, " "), ":") {
 			s.report("a merge key")
 		}
+		s.parent = s.at - s.start
 		s.fresh = false
 		s.at++
 	}
@@ -105,11 +109,13 @@ func (s *yamlScanner) skipLine() {
 }
 
 func (s *yamlScanner) skipQuoted(quote byte) {
+	s.parent = s.at - s.start
 	s.fresh, s.quoted = false, true
 	for s.at++; s.at < len(s.text); s.at++ {
 		switch c := s.text[s.at]; {
 		case c == '\n':
 			s.line++
+			s.start = s.at + 1
 		case c == '\\' && quote == '"':
 			s.at++
 		case c == quote:
@@ -120,15 +126,14 @@ func (s *yamlScanner) skipQuoted(quote byte) {
 }
 
 // skipBlock passes over the lines of a | or > scalar: those indented deeper than
-// the key.
+// the key or dash that it belongs to.
 func (s *yamlScanner) skipBlock() {
-	parent := s.indent
 	s.skipLine()
 	for s.at < len(s.text) { // at a line's end
 		next := s.text[s.at+1:]
 		line, _, _ := strings.Cut(next, "\n")
 		depth := len(line) - len(strings.TrimLeft(line, " "))
-		if strings.TrimSpace(line) != "" && depth <= parent {
+		if strings.TrimSpace(line) != "" && depth <= s.parent {
 			return
 		}
 		s.at += 1 + len(line)
