@@ -32,7 +32,7 @@ func ConfigPath(home string) string { return filepath.Join(home, "modelops.yaml"
 // LoadConfig reads modelops.yaml; nil without an error when there is none. Of a file of
 // another schema only SchemaVersion is read.
 func LoadConfig(home string) (*Config, error) {
-	if err := checkDirectory(home); err != nil {
+	if err := CheckDirectory(home); err != nil {
 		return nil, err
 	}
 	path := ConfigPath(home)

@@ -64,9 +64,9 @@ func kind(mode fs.FileMode) string {
 	return "a device"
 }
 
-// checkDirectory refuses a directory that others can change. One that is not there is
-// fine.
-func checkDirectory(path string) error {
+// CheckDirectory refuses a directory that others than the user (or root) own or that
+// everybody can write to. One that is not there is fine.
+func CheckDirectory(path string) error {
 	info, err := os.Stat(path) // a link to a directory of the user's own is the user's business
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -116,10 +116,10 @@ func (s Store) Load(name string) (*Loaded, error) {
 
 // check refuses directories that others can change.
 func (s Store) check() error {
-	if err := checkDirectory(s.home); err != nil {
+	if err := CheckDirectory(s.home); err != nil {
 		return err
 	}
-	return checkDirectory(s.dir)
+	return CheckDirectory(s.dir)
 }
 
 func (s Store) load(name string) (*Loaded, error) {

@@ -1,0 +1,216 @@
+package localregistry
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/gofrs/flock"
+	"github.com/modelops-suite/modelops-go/contracts"
+)
+
+const (
+	startTimeout = 30 * time.Second
+	stopTimeout  = 30 * time.Second
+	pollEvery    = 20 * time.Millisecond
+	maxLog       = 1 << 20 // the log is begun anew above this size
+)
+
+// Launch makes the command that runs [Serve] for the directory dir as the instance id.
+// Its output and its detachment are the caller's business.
+type Launch func(dir, id string) *exec.Cmd
+
+// Start makes the registry run, and returns when it answers. started says whether this
+// call has started it.
+func (r *Registry) Start(ctx context.Context, launch Launch) (i Instance, started bool, err error) {
+	if err := r.prepare(); err != nil {
+		return Instance{}, false, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	unlock, err := r.exclusive(ctx)
+	if err != nil {
+		return Instance{}, false, err
+	}
+	defer unlock()
+	if i, running, err := r.settled(ctx); err != nil || running {
+		return i, false, err
+	}
+	i, err = r.launch(ctx, launch)
+	return i, err == nil, err
+}
+
+// exclusive keeps other commands from starting or stopping the registry.
+func (r *Registry) exclusive(ctx context.Context) (unlock func(), err error) {
+	lock := flock.New(filepath.Join(r.dir, "start.lock"))
+	if _, err := lock.TryLockContext(ctx, pollEvery); err != nil {
+		if ctx.Err() != nil {
+			return nil, &contracts.Error{Code: contracts.CodeUnavailable, Stage: contracts.StageProvision,
+				Message: "local registry: another command is starting or stopping it", Hint: "wait for that command, and try again"}
+		}
+		return nil, failed("lock "+contracts.Quote(lock.Path()), err)
+	}
+	return func() { _ = lock.Close() }, nil
+}
+
+// launch starts a process and waits until it answers.
+func (r *Registry) launch(ctx context.Context, launch Launch) (Instance, error) {
+	log, from, err := r.openLog()
+	if err != nil {
+		return Instance{}, err
+	}
+	defer log.Close()
+	id := rand.Text()
+	cmd := launch(r.dir, id)
+	cmd.Stdout, cmd.Stderr = log, log
+	detach(cmd)
+	if err := cmd.Start(); err != nil {
+		return Instance{}, failed("start "+contracts.Quote(cmd.Path), err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	ticker := time.NewTicker(pollEvery)
+	defer ticker.Stop()
+	for {
+		i, running, err := r.Probe(ctx)
+		if err == nil && running && i.ID == id {
+			return i, nil
+		}
+		select {
+		case err := <-ended:
+			return Instance{}, r.notStarted(fmt.Sprintf("its process ended at once (%v)", err), from)
+		case <-ctx.Done():
+			_ = cmd.Process.Kill() // ours, and not yet waited for: the id cannot be another's
+			return Instance{}, r.notStarted("it did not answer in time", from)
+		case <-ticker.C:
+		}
+	}
+}
+
+func (r *Registry) notStarted(reason string, from int64) error {
+	return &contracts.Error{Code: contracts.CodeFailed, Stage: contracts.StageProvision,
+		Message:    "local registry did not start: " + reason,
+		Hint:       "see the end of its log below; the whole of it is " + r.LogPath(),
+		StderrTail: tail(r.LogPath(), from)}
+}
+
+// openLog opens the log for a new process, and says where its part begins.
+func (r *Registry) openLog() (log *os.File, from int64, err error) {
+	flags := os.O_WRONLY | os.O_CREATE | os.O_APPEND
+	if info, err := os.Stat(r.LogPath()); err == nil && info.Size() > maxLog {
+		flags |= os.O_TRUNC
+	}
+	log, err = os.OpenFile(r.LogPath(), flags, 0o600)
+	if err != nil {
+		return nil, 0, failed("write "+contracts.Quote(r.LogPath()), err)
+	}
+	if from, err = log.Seek(0, io.SeekEnd); err != nil {
+		_ = log.Close()
+		return nil, 0, failed("write "+contracts.Quote(r.LogPath()), err)
+	}
+	return log, from, nil
+}
+
+// tail is the end of a log, from an offset on. What cannot be read is left out: it
+// only explains another error.
+func tail(path string, from int64) string {
+	const most = 4 << 10
+	f, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.Size()-from > most {
+		from = info.Size() - most
+	}
+	data, err := io.ReadAll(io.LimitReader(io.NewSectionReader(f, from, most), most))
+	if err != nil {
+		return ""
+	}
+	return string(data)
+}
+
+// Stop ends the server, and returns when its process is gone; the data stays. stopped
+// says whether there was one.
+func (r *Registry) Stop(ctx context.Context) (stopped bool, err error) {
+	if _, err := os.Stat(r.dir); errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
+	defer cancel()
+	unlock, err := r.exclusive(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
+	i, running, err := r.settled(ctx)
+	if err != nil || !running {
+		return false, err
+	}
+	if _, err := ask(ctx, "POST", i, stopPath); err != nil {
+		return false, failed("ask it to stop", err)
+	}
+	return true, r.waitUntilGone(ctx, i)
+}
+
+func (r *Registry) waitUntilGone(ctx context.Context, i Instance) error {
+	ticker := time.NewTicker(pollEvery)
+	defer ticker.Stop()
+	for {
+		held, err := r.held()
+		if err != nil || !held {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return r.unresponsive(i)
+		case <-ticker.C:
+		}
+	}
+}
+
+// Destroy removes all data of a registry that does not run. Killed in the middle, it
+// leaves none that a later server would show.
+func (r *Registry) Destroy(ctx context.Context) error {
+	if _, err := os.Stat(r.dir); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	unlock, err := r.exclusive(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	held, err := r.held()
+	if err != nil {
+		return err
+	}
+	if held {
+		return &contracts.Error{Code: contracts.CodeConflict, Stage: contracts.StageProvision,
+			Message: "local registry: it runs, and its data cannot be removed", Hint: "mops infra down"}
+	}
+	trash := r.data() + ".destroyed." + rand.Text()
+	if err := os.Rename(r.data(), trash); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return failed("remove "+contracts.Quote(r.data()), err)
+	}
+	return r.sweep()
+}
+
+// sweep removes what a destruction that was interrupted left over.
+func (r *Registry) sweep() error {
+	left, err := filepath.Glob(r.data() + ".destroyed.*")
+	if err != nil {
+		return err
+	}
+	for _, trash := range left {
+		if err := os.RemoveAll(trash); err != nil {
+			return failed("remove "+contracts.Quote(trash), err)
+		}
+	}
+	return nil
+}
