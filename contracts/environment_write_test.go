@@ -64,7 +64,7 @@ version: "1.1"
 // Keys that the contract does not have stay where they were, with what they held.
 func TestEnvironmentMarshalKeepsUnknown(t *testing.T) {
 	text := registryOnly + `account: {"yes": [1, 1.5, 1e+20, null, true, "é", [], {}, [[x], {a: b}]], "n": "5"}
-compute: {provider: dask, scheduler: 'tcp://h:1', image: i, kubernetes: {namespace: n, zone: z}}
+compute: {provider: dask, scheduler: 'tcp://h:1', image: i, kubernetes: {namespace: ns, zone: z}}
 version: "1.7"
 `
 	env, warnings := parseEnvironment(t, text)
@@ -85,7 +85,7 @@ compute:
   provider: "dask"
   scheduler: "tcp://h:1"
   kubernetes:
-    namespace: "n"
+    namespace: "ns"
     zone: "z"
   image: "i"
 version: "1.7"
