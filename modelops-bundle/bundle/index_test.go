@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -105,16 +106,18 @@ func text(seed uint64, n int) string {
 	return b.String()[:n]
 }
 
-func sample() files {
+func sample() files { return maps.Clone(madeSample()) }
+
+var madeSample = sync.OnceValue(func() files {
 	f := files{
 		"wire.py": "def wire(e, p, s): return {}\n", "run.sh*": "#!/bin/sh\n", "empty": "", "a/b/c.txt": "x",
-		"data/large.bin": random(1, 9<<20), "data/large.csv": text(2, 6<<20), "data/same.bin": random(1, 9<<20),
+		"data/large.bin": random(1, 2<<20), "data/large.csv": text(2, 6<<20), "data/same.bin": random(1, 2<<20),
 	}
 	for i := range 200 {
 		f[fmt.Sprintf("src/m%03d.py", i)] = text(uint64(i), 20_000)
 	}
 	return f
-}
+})
 
 func TestRoundTrip(t *testing.T) {
 	dir := sample().write(t)
@@ -169,12 +172,37 @@ func TestGolden(t *testing.T) {
 		"blobs":   fmt.Sprintf("%d %s", len(x.Blobs), contracts.DigestOf(blobs.Bytes())),
 	}
 	want := map[string]string{
-		"content": "sha256:32707f73d1ea24130bb8caddf87dd18c5af914c1d0612db108d2c26aead10632",
-		"index":   "sha256:d2eb0160895fdd7c3620f5c6227d2b98258b5f86a2817f13a8ccf1e7c9e7a984",
-		"blobs":   "8 sha256:3e98921437ef2925da7598e6a72f02e199fe8b20318fbf16fe61686d17a12685",
+		"content": "sha256:df6a887c35358b8640f47f484a83142209a20037105127c866578d4ddd14c6dc",
+		"index":   "sha256:4775ea9bc287850ca869a31983a4c61c1f9e34058609c60e1432ab7a565d6b74",
+		"blobs":   "6 sha256:0499f87b0617336618e60197d6c26d3c4d4618c76cedcd2fef84f6c6a59e41f0",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the format changed:\n%s", diff)
+	}
+}
+
+// Where the chunker cuts is the format, too.
+func TestGoldenCuts(t *testing.T) {
+	root, err := os.OpenRoot(files{"large": random(9, 40<<20)}.write(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	sources, err := Scan(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, err := Build(context.Background(), root, sources, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []int64
+	for _, part := range x.Files[0].Parts {
+		got = append(got, part.Length)
+	}
+	want := []int64{5455373, 4449495, 4073622, 4825629, 4577036, 1713641, 4272379, 1330745, 1578479, 4495276, 4562485, 608880}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the chunker cuts elsewhere:\n%s", diff)
 	}
 }
 
@@ -391,4 +419,28 @@ func TestChangedWhileRead(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// Whatever bytes come as an index: they are refused, or every file is where it says.
+func FuzzParseIndex(f *testing.F) {
+	f.Add([]byte(`{"version":2,"content":"","files":[],"blobs":[]}`))
+	f.Add([]byte(`{"version":2,"files":[{"path":"a","mode":"0644","size":1,"digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","parts":[[0,0,1]]}]}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		x, err := ParseIndex(compress(raw, Pack))
+		if err != nil {
+			return
+		}
+		for _, file := range x.Files {
+			if CheckPath(file.Path) != "" {
+				t.Errorf("accepted path %q", file.Path)
+			}
+			var n int64
+			for _, part := range file.Parts {
+				n += part.Length
+			}
+			if n != file.Size {
+				t.Errorf("%q: parts of %d bytes, size %d", file.Path, n, file.Size)
+			}
+		}
+	})
 }

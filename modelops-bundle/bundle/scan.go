@@ -83,6 +83,7 @@ func (s *scan) walk(dir string) {
 		p := path.Join(dir, entry.Name())
 		switch {
 		case s.ignore.Match(p, entry.IsDir()):
+		case entry.Type()&fs.ModeSymlink != 0 && s.ignore.Match(p, true): // a link named as a directory that is left out
 		case entry.IsDir():
 			s.walk(p)
 		default:

@@ -158,7 +158,7 @@ type plan struct {
 
 // plan compares the three sides, and refuses to lose anything.
 func (s *session) plan(root *os.Root, state *project.State, remote *bundleoci.Bundle, tag string) (*plan, error) {
-	local, err := s.local(root)
+	local, err := s.local(root, state)
 	if err != nil {
 		return nil, err
 	}

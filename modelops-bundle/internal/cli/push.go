@@ -59,7 +59,7 @@ func runPush(c *cli.Context) error {
 		return err
 	}
 	defer root.Close()
-	sources, err := bundle.Scan(root)
+	sources, err := s.scan(root, state)
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,8 @@ package cli
 
 import (
 	"os"
-	"runtime/debug"
+	"runtime"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -73,14 +74,7 @@ func chooseEnvironment(c *cli.Context, pin string, forProject bool) (*contracts.
 }
 
 func openRepository(env *contracts.BundleEnvironment, name string) (*bundleoci.Repository, error) {
-	return bundleoci.Open(env, name, bundleoci.Options{UserAgent: "modelops-bundle/" + version()})
-}
-
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "devel"
+	return bundleoci.Open(env, name, bundleoci.Options{UserAgent: "modelops-bundle/" + command.BuildOf("modelops-bundle").Version})
 }
 
 // tag is the tag that the command line or the project says.
@@ -162,9 +156,23 @@ func (s *session) root() (*os.Root, error) {
 	return root, nil
 }
 
-// local is the files of the project as a bundle would have them.
-func (s *session) local(root *os.Root) (map[string]string, error) {
+// scan lists the files of the project. Windows does not know which are executable: there
+// it is those that were when the project last pushed or pulled.
+func (s *session) scan(root *os.Root, state *project.State) ([]bundle.Source, error) {
 	sources, err := bundle.Scan(root)
+	if runtime.GOOS == "windows" {
+		for i, source := range sources {
+			if slices.Contains(state.Executable, source.Path) {
+				sources[i].Mode = bundle.Executable
+			}
+		}
+	}
+	return sources, err
+}
+
+// local is the files of the project as a bundle would have them.
+func (s *session) local(root *os.Root, state *project.State) (map[string]string, error) {
+	sources, err := s.scan(root, state)
 	if err != nil {
 		return nil, err
 	}

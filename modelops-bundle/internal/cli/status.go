@@ -51,7 +51,7 @@ func runStatus(c *cli.Context) error {
 		return err
 	}
 	defer root.Close()
-	local, err := s.local(root)
+	local, err := s.local(root, state)
 	if err != nil {
 		return err
 	}
