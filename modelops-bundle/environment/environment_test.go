@@ -154,7 +154,11 @@ func TestSaveAndBury(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new", "home")
 	store := environment.Open(dir)
 	env := &contracts.BundleEnvironment{Environment: "dev", Registry: contracts.Registry{Provider: "docker", LoginServer: "localhost:5555"}}
-	path, data, err := store.Save(env)
+	path, err := store.Save(env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := env.Marshal()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +184,7 @@ func TestSaveAndBury(t *testing.T) {
 	if list, err := store.List(); err != nil || len(list) != 0 {
 		t.Errorf("listed after burial: %v %v", list, err)
 	}
-	if _, _, err := store.Save(env); err != nil {
+	if _, err := store.Save(env); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := store.Load("dev"); err != nil {
@@ -199,9 +203,9 @@ func TestSaveKeepsTheOldFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _, err = store.Save(&contracts.BundleEnvironment{Environment: "dev", Registry: contracts.Registry{Provider: "quay", LoginServer: "x"}})
+	_, err = store.Save(&contracts.BundleEnvironment{Environment: "dev", Registry: contracts.Registry{Provider: "quay", LoginServer: "x"}})
 	wantError(t, err, contracts.CodeInvalidEnvironment, "registry.provider", "")
-	_, _, err = store.Save(&contracts.BundleEnvironment{Environment: "../dev", Registry: contracts.Registry{Provider: "docker", LoginServer: "localhost:1"}})
+	_, err = store.Save(&contracts.BundleEnvironment{Environment: "../dev", Registry: contracts.Registry{Provider: "docker", LoginServer: "localhost:1"}})
 	wantError(t, err, contracts.CodeInvalidEnvironment, "environment", "")
 	after, err := os.ReadFile(store.Path("dev"))
 	if err != nil || string(after) != string(before) {

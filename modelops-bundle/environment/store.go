@@ -114,6 +114,16 @@ func (s Store) Load(name string) (*Loaded, error) {
 	return loaded, err
 }
 
+// Read is the file of the named environment as it is, valid or not, for who keeps it.
+// name is a valid name; a missing file is an [fs.ErrNotExist].
+func (s Store) Read(name string) ([]byte, error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	data, _, err := opener{}.read(s.Path(name))
+	return data, err
+}
+
 // check refuses directories that others can change.
 func (s Store) check() error {
 	if err := CheckDirectory(s.home); err != nil {
@@ -201,23 +211,33 @@ func isThere(path string) bool {
 }
 
 // Save writes env to its file, 0600 in a directory 0700, in one step: readers find the
-// old content or the new. It returns the file's path and what was written. Whether the
-// file may be replaced is for the caller to know.
-func (s Store) Save(env *contracts.BundleEnvironment) (path string, data []byte, err error) {
-	if data, err = env.Marshal(); err != nil {
-		return "", nil, err
+// old content or the new. It returns the file's path. Whether the file may be replaced
+// is for the caller to know.
+func (s Store) Save(env *contracts.BundleEnvironment) (path string, err error) {
+	data, err := env.Marshal()
+	if err != nil {
+		return "", err
+	}
+	return s.Install(env.Environment, data)
+}
+
+// Install writes the file of the named environment as [Store.Save] does, from bytes that
+// were checked by [contracts.ParseEnvironment].
+func (s Store) Install(name string, data []byte) (path string, err error) {
+	if err := contracts.ValidateEnvironmentName(name); err != nil {
+		return "", err
 	}
 	if err := s.prepare(); err != nil {
-		return "", nil, err
+		return "", err
 	}
-	path = s.Path(env.Environment)
+	path = s.Path(name)
 	if err := atomicfile.Write(path, data, 0o600); err != nil {
-		return "", nil, unwritable(path, err)
+		return "", unwritable(path, err)
 	}
-	if err := os.Remove(s.tombstone(env.Environment)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", nil, unwritable(s.tombstone(env.Environment), err)
+	if err := os.Remove(s.tombstone(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", unwritable(s.tombstone(name), err)
 	}
-	return path, data, nil
+	return path, nil
 }
 
 // Bury replaces the file of an environment whose registry was destroyed by a note of

@@ -77,7 +77,7 @@ func TestForeignOwner(t *testing.T) {
 	must(t, os.Chown(dir, 4242, 4242))
 	_, err = store.Load("dev")
 	wantError(t, err, contracts.CodeInvalidEnvironment, "belongs to user 4242", "")
-	_, _, err = store.Save(&contracts.BundleEnvironment{Environment: "new", Registry: contracts.Registry{Provider: "docker", LoginServer: "localhost:1"}})
+	_, err = store.Save(&contracts.BundleEnvironment{Environment: "new", Registry: contracts.Registry{Provider: "docker", LoginServer: "localhost:1"}})
 	wantError(t, err, contracts.CodeInvalidEnvironment, "belongs to user 4242", "")
 
 	// A link to an attacker's directory.

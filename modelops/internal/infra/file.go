@@ -1,0 +1,204 @@
+package infra
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/atomicfile"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/environment"
+)
+
+// Files keeps the environment files of what this suite made. The digest of what it wrote
+// is recorded beside them: a file with another content is somebody else's, who wrote or
+// changed it, and is only replaced by force.
+type Files struct {
+	Home string // the suite's home
+	Now  func() time.Time
+}
+
+// Written is what became of an environment file.
+type Written struct {
+	Path    string
+	Changed bool // false: it said the same before, and was not touched
+}
+
+// record is what was written to an environment file: one digest, or two while the
+// second is being written.
+type record struct {
+	Environment string             `json:"environment"`
+	Written     []contracts.Digest `json:"written"`
+}
+
+// Check is an error when there is an environment file of that name that Publish of
+// outputs would refuse to replace. outputs may be nil.
+func (f Files) Check(name string, outputs *contracts.BundleEnvironment) error {
+	_, err := f.before(name, outputs)
+	return err
+}
+
+// Publish makes the environment file say what outputs say. It is written only when that
+// changes anything. Keys in it that the contract does not have are kept.
+func (f Files) Publish(outputs *contracts.BundleEnvironment, force bool) (Written, error) {
+	store := environment.Open(f.Home)
+	name := outputs.Environment
+	before, err := f.before(name, outputs)
+	if err != nil && !(force && contracts.AsError(err).Code == contracts.CodeConflict) {
+		return Written{}, err
+	}
+	path := store.Path(name)
+	if before != nil && same(before, outputs) {
+		data, err := store.Read(name)
+		if err != nil {
+			return Written{}, err
+		}
+		return Written{Path: path}, f.record(name, contracts.DigestOf(data))
+	}
+	env := merge(before, outputs)
+	env.Timestamp = f.Now().UTC().Format(time.RFC3339)
+	data, err := env.Marshal()
+	if err != nil {
+		return Written{}, err
+	}
+	// Recorded first: a command that is killed between the two finds either content its own.
+	old, err := f.recorded(name)
+	if err != nil {
+		return Written{}, err
+	}
+	if err := f.record(name, append(old, contracts.DigestOf(data))...); err != nil {
+		return Written{}, err
+	}
+	if _, err := store.Save(env); err != nil {
+		return Written{}, err
+	}
+	return Written{Path: path, Changed: true}, f.record(name, contracts.DigestOf(data))
+}
+
+// Retire puts a note of the time in the place of the file of an environment whose
+// registry is destroyed. A file of somebody else's stays, and retired is false.
+func (f Files) Retire(name string) (retired bool, err error) {
+	store := environment.Open(f.Home)
+	data, err := store.Read(name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	if err == nil {
+		ours, err := f.ours(name, data)
+		if err != nil || !ours {
+			return false, err
+		}
+	}
+	if err := store.Bury(name, f.Now()); err != nil {
+		return false, err
+	}
+	if err := os.Remove(f.recordPath(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, Cannot("remove", f.recordPath(name), err)
+	}
+	return true, nil
+}
+
+// before is the environment that the file holds, nil when there is none or it cannot be
+// understood. The error is a conflict when the file is somebody else's and says anything
+// else than outputs.
+func (f Files) before(name string, outputs *contracts.BundleEnvironment) (*contracts.BundleEnvironment, error) {
+	store := environment.Open(f.Home)
+	data, err := store.Read(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var env *contracts.BundleEnvironment
+	if loaded, err := store.Load(name); err == nil {
+		env = loaded.Env
+	}
+	ours, err := f.ours(name, data)
+	if err != nil {
+		return nil, err
+	}
+	if ours || env != nil && outputs != nil && same(env, outputs) {
+		return env, nil
+	}
+	return env, &contracts.Error{Code: contracts.CodeConflict, Stage: contracts.StageProvision,
+		Message: fmt.Sprintf("environment file %s was written or changed by somebody else", contracts.Quote(store.Path(name))),
+		Hint:    "--force replaces it; to keep it, rename it and the environment in it first"}
+}
+
+// same says whether two environments differ in nothing but the time.
+func same(a, b *contracts.BundleEnvironment) bool {
+	x, y := *a, *merge(a, b)
+	x.Timestamp, y.Timestamp = "", ""
+	first, err := x.Marshal()
+	if err != nil {
+		return false
+	}
+	second, err := y.Marshal()
+	return err == nil && bytes.Equal(first, second)
+}
+
+// merge is what a file that holds before says when outputs are put into it: keys that
+// nobody here knows stay, and so does a cluster that the provider did not make.
+func merge(before, outputs *contracts.BundleEnvironment) *contracts.BundleEnvironment {
+	if before == nil {
+		e := *outputs
+		return &e
+	}
+	e := *before
+	e.Environment, e.Registry, e.Storage = outputs.Environment, outputs.Registry, outputs.Storage
+	if outputs.Compute != nil {
+		e.Compute = outputs.Compute
+	}
+	return &e
+}
+
+func (f Files) recordPath(name string) string {
+	return filepath.Join(f.Home, "state", "environments", name+".json")
+}
+
+func (f Files) ours(name string, data []byte) (bool, error) {
+	written, err := f.recorded(name)
+	return slices.Contains(written, contracts.DigestOf(data)), err
+}
+
+func (f Files) recorded(name string) ([]contracts.Digest, error) {
+	data, err := os.ReadFile(f.recordPath(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, Cannot("read", f.recordPath(name), err)
+	}
+	var r record
+	if err := json.Unmarshal(data, &r); err != nil {
+		return nil, nil // damaged: then the file is taken for somebody else's
+	}
+	return r.Written, nil
+}
+
+func (f Files) record(name string, written ...contracts.Digest) error {
+	path := f.recordPath(name)
+	data, err := json.Marshal(record{Environment: name, Written: written})
+	if err != nil {
+		return err
+	}
+	data = append(data, '\n')
+	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, data) {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return Cannot("make", filepath.Dir(path), err)
+	}
+	if err := atomicfile.Write(path, data, 0o600); err != nil {
+		return Cannot("write", path, err)
+	}
+	return nil
+}
+

@@ -1,0 +1,75 @@
+// Package infra makes, shows and removes what an environment stands on, and keeps the
+// environment file true to it. What is the same for every provider is here; a provider
+// is a package beneath. Pulumi is imported by those packages only, and by none yet.
+package infra
+
+import (
+	"context"
+
+	"github.com/modelops-suite/modelops-go/contracts"
+)
+
+// The components of an environment.
+const (
+	Registry = "registry"
+	Storage  = "storage"
+)
+
+// Phase says how a component is.
+type Phase string
+
+// The phases.
+const (
+	Ready   Phase = "ready"
+	Stopped Phase = "stopped" // its data is there, and nothing serves it
+	Absent  Phase = "absent"
+)
+
+// Component is a part of an environment.
+type Component struct {
+	Name  string `json:"name"`
+	Phase Phase  `json:"phase"`
+	Place string `json:"place,omitempty"` // where its data lies
+}
+
+// State is what a provider found or made.
+type State struct {
+	Components []Component
+	Outputs    *contracts.BundleEnvironment // nil when there is no registry; without a timestamp
+}
+
+// Change is one thing that Up would do.
+type Change struct {
+	Component string `json:"component"`
+	Action    string `json:"action"` // create, start, keep
+	Place     string `json:"place,omitempty"`
+}
+
+// Changes of a component.
+const (
+	Create = "create"
+	Start  = "start"
+	Keep   = "keep"
+)
+
+// Destruction says whose data Down removes as well. Removing cannot be undone.
+type Destruction struct{ Registry, Storage bool }
+
+// Any says whether any data is to be removed.
+func (d Destruction) Any() bool { return d.Registry || d.Storage }
+
+// Provider makes an environment in one kind of place. Errors are envelopes.
+type Provider interface {
+	// Name is the provider's, as in --provider, and Environment that of the
+	// environment that it makes.
+	Name() string
+	Environment() string
+	// Preview says what Up would do, and does nothing.
+	Preview(ctx context.Context) ([]Change, error)
+	// Up makes what is missing and starts what is stopped.
+	Up(ctx context.Context) (*State, error)
+	// Status looks, and changes nothing.
+	Status(ctx context.Context) (*State, error)
+	// Down stops what costs; data stays, except what is to be destroyed.
+	Down(ctx context.Context, destroy Destruction) (*State, error)
+}
