@@ -1,0 +1,67 @@
+//go:build unix
+
+package runner
+
+import (
+	"fmt"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/modelops-suite/modelops-go/contracts"
+)
+
+// Exit is how a process ended.
+type Exit struct {
+	Code        int            // of the process's own; 137 is a code, not a signal
+	Signal      syscall.Signal // 0 when it ended by itself
+	Core        bool           // it left a memory dump
+	OutOfMemory bool           // the kernel killed it for its memory
+	Lost        bool           // its guard was killed, and nobody knows
+}
+
+// Err is the exit as the error of a task, or nil for exit code 0. what names the process.
+func (e Exit) Err(what string) *contracts.Error {
+	switch {
+	case e.Lost:
+		return &contracts.Error{
+			Code: contracts.CodeSignal, Stage: contracts.StageRun, Retryable: true,
+			Message: what + " was lost: the process that watches it was killed",
+		}
+	case e.OutOfMemory:
+		return &contracts.Error{
+			Code: contracts.CodeOutOfMemory, Stage: contracts.StageRun,
+			Message: what + " was killed by the kernel: out of memory",
+			Hint:    "give the task more memory (resources.memory), or run fewer tasks at a time on the machine",
+		}
+	case e.Signal == syscall.SIGKILL:
+		return &contracts.Error{
+			Code: contracts.CodeSignal, Stage: contracts.StageRun, Retryable: true,
+			Message: what + " was killed by SIGKILL, and not by the kernel for its memory: somebody else killed it",
+		}
+	case e.Signal != 0:
+		message := fmt.Sprintf("%s was killed by %s", what, signalName(e.Signal))
+		if e.Core {
+			message += " and left a memory dump"
+		}
+		return &contracts.Error{
+			Code: contracts.CodeSignal, Stage: contracts.StageRun, Message: message,
+			Hint: "the end of its output (stderr_tail) shows where it was",
+		}
+	case e.Code != 0:
+		return &contracts.Error{
+			Code: contracts.CodeExit, Stage: contracts.StageRun,
+			Message: fmt.Sprintf("%s ended with exit code %d", what, e.Code),
+		}
+	}
+	return nil
+}
+
+// signalName is as in "SIGSEGV (segmentation fault)".
+func signalName(s syscall.Signal) string {
+	name := unix.SignalName(s)
+	if name == "" {
+		return fmt.Sprintf("signal %d", int(s))
+	}
+	return fmt.Sprintf("%s (%s)", name, s)
+}

@@ -1,0 +1,277 @@
+//go:build unix
+
+package runner
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Supervisor starts processes. One serves a whole program.
+type Supervisor struct {
+	// Program is this program's own executable, which becomes the guards.
+	Program string
+	// Grace is how long a process that is asked to end has before it is killed.
+	Grace time.Duration
+
+	mu     sync.Mutex
+	guards map[int]bool
+}
+
+// NewSupervisor makes this process the reaper of what it starts. program is the
+// executable that handles [GuardArgument].
+func NewSupervisor(program string, grace time.Duration) *Supervisor {
+	becomeReaper()
+	return &Supervisor{Program: program, Grace: grace, guards: map[int]bool{}}
+}
+
+// Spec is a process to be started.
+type Spec struct {
+	Path  string   // of the program, absolute
+	Args  []string // argv without the program's name
+	Env   []string // the whole environment
+	Dir   string   // working directory
+	Stdin *os.File // nil for nothing
+	// Stdout and Stderr are captured together when they are nil.
+	Stdout, Stderr *os.File
+	// Files become descriptors 3, 4 and on.
+	Files []*os.File
+	// SameGroup leaves the process in the worker's process group: for one that uses the
+	// terminal.
+	SameGroup bool
+	// Scratch is a directory that is the process's own. It is removed if the worker dies.
+	Scratch string
+}
+
+// Process is a running process and everything that it started.
+type Process struct {
+	// Pid is the process's number.
+	Pid int
+	// Output is what it writes to the streams that were not given away.
+	Output *Capture
+
+	supervisor *Supervisor
+	guard      *exec.Cmd
+	orders     *os.File
+	kills      uint64 // by the kernel for memory, when the process started
+	done       chan struct{}
+	exit       Exit
+}
+
+// StartError is a program that could not be started.
+type StartError struct {
+	Path  string
+	cause error
+}
+
+// Error says which and why.
+func (e *StartError) Error() string { return fmt.Sprintf("%s: %v", e.Path, e.cause) }
+
+// Unwrap is the reason.
+func (e *StartError) Unwrap() error { return e.cause }
+
+const guardWithin = 10 * time.Second // beyond the grace period, for a guard to answer
+
+// Start starts a process. The caller still owns spec.Files and closes its copies. The
+// error is a [StartError] when the program cannot be started.
+func (s *Supervisor) Start(spec Spec) (*Process, error) {
+	capture, output, err := newCapture()
+	if err != nil {
+		return nil, err
+	}
+	defer output.Close()
+	ordersR, ordersW, err := os.Pipe()
+	if err != nil {
+		capture.close()
+		return nil, err
+	}
+	defer ordersR.Close()
+	reportsR, reportsW, err := os.Pipe()
+	if err != nil {
+		capture.close()
+		_ = ordersW.Close()
+		return nil, err
+	}
+	defer reportsW.Close()
+	p := &Process{Output: capture, supervisor: s, orders: ordersW, kills: outOfMemoryKills(), done: make(chan struct{})}
+	p.guard = &exec.Cmd{
+		Path: s.Program, Args: []string{"bundle-worker", GuardArgument, strconv.Itoa(len(spec.Files))},
+		Env: []string{}, Dir: "/",
+		Stdout: or(spec.Stdout, output), Stderr: or(spec.Stderr, output),
+		ExtraFiles:  append(append([]*os.File{}, spec.Files...), ordersR, reportsW),
+		SysProcAttr: &syscall.SysProcAttr{Setpgid: !spec.SameGroup},
+	}
+	if spec.Stdin != nil {
+		p.guard.Stdin = spec.Stdin
+	}
+	if err := s.launch(p, spec, reportsR); err != nil {
+		capture.close()
+		_, _ = ordersW.Close(), reportsR.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+func or(f, fallback *os.File) *os.File {
+	if f != nil {
+		return f
+	}
+	return fallback
+}
+
+// launch starts the guard, hands it the order and waits until the process runs.
+func (s *Supervisor) launch(p *Process, spec Spec, reports *os.File) error {
+	order, err := json.Marshal(order{
+		Path: spec.Path, Args: append([]string{spec.Path}, spec.Args...), Env: spec.Env, Dir: spec.Dir,
+		Grace: s.Grace, SameGroup: spec.SameGroup, Scratch: spec.Scratch,
+	})
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	err = p.guard.Start()
+	if err == nil {
+		s.guards[p.guard.Process.Pid] = true
+	}
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	in := bufio.NewReader(reports)
+	_, err = p.orders.Write(append(order, commandEnd...))
+	var first report
+	if err == nil {
+		first, err = readReport(in)
+	}
+	if err != nil || first.Pid == 0 {
+		_ = p.orders.Close()
+		_ = p.guard.Wait()
+		s.forget(p)
+		if first.Errno != 0 {
+			return &StartError{spec.Path, syscall.Errno(first.Errno)}
+		}
+		return fmt.Errorf("the guard of %s did not start it: %w", spec.Path, err)
+	}
+	p.Pid = first.Pid
+	go p.await(in, reports)
+	return nil
+}
+
+func readReport(in *bufio.Reader) (report, error) {
+	line, err := in.ReadBytes('\n')
+	if err != nil {
+		return report{}, err
+	}
+	var r report
+	return r, json.Unmarshal(line, &r)
+}
+
+// await follows the process to its end and until nothing of it is left.
+func (p *Process) await(in *bufio.Reader, reports *os.File) {
+	last, err := readReport(in)
+	_, _ = io.Copy(io.Discard, in)
+	_ = p.guard.Wait()
+	p.supervisor.forget(p)
+	lost := err != nil || !last.Ended
+	if lost {
+		p.supervisor.sweep()
+	}
+	p.exit = Exit{Code: last.Code, Signal: syscall.Signal(last.Signal), Core: last.Core, Lost: lost}
+	if p.exit.Signal == syscall.SIGKILL {
+		p.exit.OutOfMemory = outOfMemoryKills() > p.kills
+	}
+	_, _ = reports.Close(), p.orders.Close()
+	select {
+	case <-p.Output.done:
+	case <-time.After(time.Second): // somebody beyond our reach holds the pipe
+	}
+	p.Output.close()
+	close(p.done)
+}
+
+func (s *Supervisor) forget(p *Process) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.guards, p.guard.Process.Pid)
+}
+
+// sweep kills what a guard that was killed itself left behind. By now these are below this
+// process: in other process groups, and below no guard.
+func (s *Supervisor) sweep() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ticker := time.NewTicker(killEvery)
+	defer ticker.Stop()
+	for deadline := time.After(killWithin); ; {
+		left := s.orphans()
+		if len(left) == 0 {
+			return
+		}
+		for _, pid := range left {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+			_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
+		}
+		select {
+		case <-deadline:
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+func (s *Supervisor) orphans() []int {
+	own := syscall.Getpgrp()
+	return slices.DeleteFunc(descendants(os.Getpid(), s.guards), func(pid int) bool {
+		group, err := syscall.Getpgid(pid)
+		return err != nil || group == own
+	})
+}
+
+// Done is closed when the process and everything it started are gone.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Wait waits until the process and everything it started are gone.
+func (p *Process) Wait() Exit {
+	<-p.done
+	return p.exit
+}
+
+// Stop asks the process and its descendants to end, kills them after the grace period,
+// and waits until they are gone.
+func (p *Process) Stop() Exit { return p.end(orderStop, p.supervisor.Grace) }
+
+// Kill kills the process and its descendants and waits until they are gone.
+func (p *Process) Kill() Exit { return p.end(orderKill, 0) }
+
+func (p *Process) end(how string, grace time.Duration) Exit {
+	_, _ = io.WriteString(p.orders, how+commandEnd) // it fails when the guard is gone, which is as good
+	timer := time.NewTimer(grace + guardWithin)
+	defer timer.Stop()
+	select {
+	case <-p.done:
+	case <-timer.C:
+		// The guard does not answer: somebody stopped it. Its end kills the process, and
+		// what the process leaves becomes ours.
+		_ = p.guard.Process.Kill()
+	}
+	return p.Wait()
+}
+
+// Signal sends a signal to the process alone.
+func (p *Process) Signal(s syscall.Signal) error {
+	err := syscall.Kill(p.Pid, s)
+	if errors.Is(err, syscall.ESRCH) {
+		return nil
+	}
+	return err
+}
