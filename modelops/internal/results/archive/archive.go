@@ -68,6 +68,9 @@ func (a *Archive) environment(digest string) string {
 // blobScheme begins the reference of an output that lies in the archive's blobs.
 const blobScheme = "blob:"
 
+// BlobRef is the reference of an output whose bytes are stored by [Archive.PutBlob].
+func BlobRef(checksum string) string { return blobScheme + checksum }
+
 // PutBlob stores the bytes of an output that is too large for a record, and returns the
 // artifact that refers to them. Bytes without the artifact's size and checksum are an
 // error of [contracts.CodeIntegrity]. Storing it again mends a damaged blob.
@@ -78,7 +81,7 @@ func (a *Archive) PutBlob(ctx context.Context, artifact contracts.Artifact, r io
 	if err := a.store.Put(ctx, a.blob(artifact.Checksum), newVerifier(artifact, r)); err != nil {
 		return artifact, err
 	}
-	artifact.Inline, artifact.Ref = nil, blobScheme+artifact.Checksum
+	artifact.Inline, artifact.Ref = nil, BlobRef(artifact.Checksum)
 	return artifact, nil
 }
 

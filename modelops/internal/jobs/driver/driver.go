@@ -1,0 +1,221 @@
+// Package driver drives one job: it hands the tasks that have no result yet to an
+// executor, makes what comes back durable, and keeps the job's state.
+//
+// Results are durable before they are counted, and counted before anybody is told, so
+// that killing the driver at any moment loses nothing that was reported. A driver that
+// takes the job over reads which results are there and runs the rest.
+package driver
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops/internal/jobs"
+	"github.com/modelops-suite/modelops-go/modelops/internal/results/archive"
+)
+
+// Driver drives jobs of one catalog.
+type Driver struct {
+	Catalog  *jobs.Catalog
+	Executor jobs.Executor
+	Log      *slog.Logger
+
+	// StopAfter is how many failures of one kind, with no success, end the job: more
+	// tasks would tell nobody more. 0 means 20.
+	StopAfter int
+}
+
+const defaultStopAfter = 20
+
+// attempt is one go at a job, from its transition to Running to its end.
+type attempt struct {
+	*Driver
+	job     *jobs.Job
+	study   *contracts.SimulationStudy
+	begun   jobs.Transition
+	start   time.Time
+	results *archive.Archive
+	index   *archive.Index
+	tally   *tally
+	ran     int // tasks that this attempt has results of
+}
+
+// Drive takes the job, which must be submitted, and returns when it has ended. The
+// transition is the one that ended it.
+//
+// When ctx ends, what runs is stopped and the job stays Running, for somebody to resume;
+// the error is the context's. When the job was moved on by somebody else, cancelled
+// above all, what runs is stopped and their transition is returned.
+func (d *Driver) Drive(ctx context.Context, id string) (jobs.Transition, error) {
+	a, err := d.begin(ctx, id)
+	if err != nil {
+		return jobs.Transition{}, err
+	}
+	d.Log.Info("job is running", "job", id, "tasks", a.job.Tasks, "bundle", a.job.Bundle.String())
+	reason, err := a.run(ctx)
+	var moved *movedError
+	switch {
+	case errors.As(err, &moved):
+		d.Log.Info("job was moved on", "state", moved.to.State, "reason", moved.to.Reason)
+		a.report(ctx, true)
+		return moved.to, nil
+	case ctx.Err() != nil:
+		d.Log.Warn("driver was told to stop; resume the job to go on")
+		a.report(ctx, true)
+		return jobs.Transition{}, ctx.Err()
+	}
+	return a.end(ctx, reason, err)
+}
+
+func (d *Driver) begin(ctx context.Context, id string) (*attempt, error) {
+	job, err := d.Catalog.Load(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	last, err := d.Catalog.Last(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	a := &attempt{Driver: d, job: job, start: d.Catalog.Now(), results: d.Catalog.Results(job), tally: newTally()}
+	a.begun, err = d.Catalog.MoveFrom(ctx, id, last, jobs.Transition{State: jobs.Running, By: jobs.By{Token: rand.Text()}})
+	return a, err
+}
+
+// run plans and executes. reason says in words why it ended early, if it did.
+func (a *attempt) run(ctx context.Context) (reason string, err error) {
+	if a.study, err = a.Catalog.LoadStudy(ctx, a.job.ID); err != nil {
+		return "", err
+	}
+	if err := a.plan(ctx); err != nil {
+		return "", err
+	}
+	a.report(ctx, false)
+	if counts, _ := a.tally.snapshot(); counts.Pending == 0 {
+		return "", nil
+	}
+	return a.execute(ctx)
+}
+
+// plan finds out which tasks have results already.
+func (a *attempt) plan(ctx context.Context) (err error) {
+	option := archive.Option{Job: a.job.ID, Only: a.job.Options.NoCache}
+	if a.index, err = a.results.Index(ctx, option); err != nil {
+		return err
+	}
+	for _, segment := range a.index.Damaged {
+		a.Log.Warn("stored results are damaged; what was in them runs again", "segment", segment)
+	}
+	for task := range a.job.SimTasks(a.study) {
+		key := task.Key(a.job.Content)
+		at, known := a.index.Find(key)
+		a.tally.plan(key, known, known && at.Job != a.job.ID)
+	}
+	a.index = nil // its work is done, and it is large
+	counts, _ := a.tally.snapshot()
+	a.Log.Info("planned", "total", counts.Total, "cached", counts.Cached, "done", counts.Succeeded-counts.Cached, "to run", counts.Pending)
+	return ctx.Err()
+}
+
+// end makes the transition that the counts call for.
+func (a *attempt) end(ctx context.Context, reason string, fault error) (jobs.Transition, error) {
+	counts, faults := a.tally.snapshot()
+	to := jobs.Transition{State: jobs.Succeeded, Reason: reason, Errors: faults}
+	switch {
+	case fault != nil:
+		e := contracts.AsError(fault)
+		to.State = jobs.Failed
+		to.Reason = e.Message
+		to.Errors = append([]jobs.Faults{{Error: e}}, to.Errors...)
+		if counts.Succeeded > 0 && counts.Failed > 0 {
+			to.State = jobs.Partial
+		}
+	case counts.Failed > 0 && counts.Succeeded > 0:
+		to.State = jobs.Partial
+	case counts.Failed > 0:
+		to.State = jobs.Failed
+	}
+	counts = counts.Stopped(to.State)
+	to.Tasks = &counts
+	a.report(ctx, true)
+	var ended jobs.Transition
+	err := a.persist(ctx, "end the job", func(ctx context.Context) (err error) {
+		ended, err = a.Catalog.MoveFrom(ctx, a.job.ID, a.begun, to)
+		return err
+	})
+	if contracts.Except(err, contracts.CodeConflict) != nil {
+		return jobs.Transition{}, err
+	}
+	if err != nil { // cancelled in the last moment, or given up for lost
+		return a.Catalog.Last(context.WithoutCancel(ctx), a.job.ID)
+	}
+	a.Log.Info("job has ended", "state", ended.State, "succeeded", counts.Succeeded, "failed", counts.Failed, "cancelled", counts.Cancelled,
+		"seconds", fmt.Sprintf("%.1f", a.Catalog.Now().Sub(a.start).Seconds()))
+	return ended, nil
+}
+
+// report tells everybody how the job stands. That it cannot is no reason to stop: what
+// counts is the results and the transitions.
+func (a *attempt) report(ctx context.Context, stopped bool) {
+	p := jobs.Progress{Attempt: a.begun.Number, Token: a.begun.By.Token, Stopped: stopped}
+	p.Tasks, p.Errors = a.tally.snapshot()
+	if stopped {
+		p.Tasks = p.Tasks.Stopped(jobs.Running)
+	}
+	if elapsed := a.Catalog.Now().Sub(a.start).Seconds(); elapsed > 0 {
+		p.Rate = float64(a.ran) / elapsed
+	}
+	if err := a.Catalog.Report(context.WithoutCancel(ctx), a.job.ID, p); err != nil {
+		a.Log.Warn("progress cannot be written", "error", err)
+	}
+}
+
+// patience is how often a write to the storage is tried, with twice the wait each time:
+// about two minutes in all.
+const patience = 8
+
+// persist does what must not be lost, and tries again while the storage may recover. It
+// goes on when ctx has ended: there is only what is at hand to bring home.
+func (a *attempt) persist(ctx context.Context, what string, write func(ctx context.Context) error) error {
+	ctx = context.WithoutCancel(ctx)
+	wait := time.Second / 2
+	for try := 1; ; try++ {
+		err := write(ctx)
+		if err == nil {
+			return nil
+		}
+		switch contracts.AsError(err).Code {
+		case contracts.CodeUnavailable, contracts.CodeDiskFull:
+		default:
+			return err
+		}
+		if try == patience {
+			return err
+		}
+		a.Log.Warn("storage: cannot "+what+"; trying again", "in", wait, "error", err)
+		<-time.After(wait)
+		wait *= 2
+	}
+}
+
+// movedError is the cause of stopping when somebody else moved the job on.
+type movedError struct{ to jobs.Transition }
+
+func (m *movedError) Error() string { return "the job became " + string(m.to.State) }
+
+// checkMoved is a [movedError] when the job has left the state that this attempt put it in.
+func (a *attempt) checkMoved(ctx context.Context) error {
+	next, err := a.Catalog.After(ctx, a.job.ID, a.begun)
+	if err != nil {
+		a.Log.Warn("the job's state cannot be read", "error", err)
+		return nil
+	}
+	if next == nil {
+		return nil
+	}
+	return &movedError{*next}
+}

@@ -1,0 +1,231 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops/internal/jobs"
+)
+
+const (
+	batchTime  = 20 * time.Millisecond // a result waits no longer than this to be made durable
+	batchCount = 512                   // nor for more than so many others
+	batchBytes = 8 << 20               // or so many bytes of outputs
+	queue      = 32                    // results that may wait while others are made durable
+	heartbeat  = 5 * time.Second       // at least this often the driver says that it lives
+	reportTime = time.Second           // at most this often how far it came
+	checkTime  = 250 * time.Millisecond
+)
+
+// execution is the running part of an attempt.
+type execution struct {
+	*attempt
+	ctx    context.Context
+	stop   context.CancelCauseFunc
+	canary chan struct{} // closed when the first result has come
+	sink   *sink
+
+	reason   string // why it ends early
+	reported time.Time
+	counts   jobs.Counts // that were reported
+}
+
+// execute runs every task that waits.
+func (a *attempt) execute(ctx context.Context) (string, error) {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	x := &execution{attempt: a, ctx: ctx, stop: stop, canary: make(chan struct{}), sink: newSink(a), reported: a.Catalog.Now()}
+	tasks, results := make(chan jobs.Task), make(chan jobs.Result, queue)
+	go x.feed(tasks)
+	var executed error
+	go func() {
+		executed = a.Executor.Run(ctx, tasks, results)
+		if executed != nil {
+			stop(executed)
+		}
+		close(results)
+	}()
+	stored := x.sink.stage(ctx, results)
+	err := x.loop(stored)
+	for range stored { // after an error: what still comes is lost, and was never counted
+	}
+	switch cause := context.Cause(ctx); {
+	case err != nil:
+		return "", err
+	case errors.Is(cause, errEnough):
+		return x.reason, nil
+	case cause != nil:
+		return "", cause
+	}
+	return "", executed
+}
+
+// feed hands the tasks that have no result to the executor, the first one alone: when
+// that cannot work, nothing will. The first one is the canary.
+func (x *execution) feed(tasks chan<- jobs.Task) {
+	defer close(tasks)
+	first := true
+	for sim := range x.job.SimTasks(x.study) {
+		task := jobs.Task{Key: sim.Key(x.job.Content), Sim: sim}
+		if !x.tally.claim(task.Key) {
+			continue
+		}
+		select {
+		case tasks <- task:
+			x.tally.start(task.Key)
+		case <-x.ctx.Done():
+			return
+		}
+		if first {
+			select {
+			case <-x.canary:
+			case <-x.ctx.Done():
+				return
+			}
+			first = false
+		}
+	}
+}
+
+// errEnough is the cause of stopping when more tasks would tell nobody more.
+var errEnough = errors.New("stopped early")
+
+// loop takes in what happens until the results end.
+func (x *execution) loop(stored <-chan jobs.Result) error {
+	check := time.NewTicker(checkTime)
+	defer check.Stop()
+	var batch batch
+	var due <-chan time.Time
+	for {
+		select {
+		case r, more := <-stored:
+			if more {
+				batch.add(r)
+			}
+			if more && !batch.full() {
+				if due == nil {
+					due = time.After(batchTime)
+				}
+				continue
+			}
+			if err := x.flush(&batch); err != nil || !more {
+				return err
+			}
+			due = nil
+		case <-due:
+			if err := x.flush(&batch); err != nil {
+				return err
+			}
+			due = nil
+		case <-check.C:
+			x.tick()
+		}
+	}
+}
+
+func (x *execution) tick() {
+	if err := x.checkMoved(x.ctx); err != nil {
+		x.stop(err)
+	}
+	silence := x.Catalog.Now().Sub(x.reported)
+	counts, _ := x.tally.snapshot()
+	if silence >= heartbeat || counts != x.counts && silence >= reportTime {
+		x.report(x.ctx, false)
+		x.reported, x.counts = x.Catalog.Now(), counts
+	}
+}
+
+// flush makes a batch durable and counts it.
+func (x *execution) flush(b *batch) error {
+	if len(b.results) == 0 {
+		return nil
+	}
+	if err := x.sink.write(x.ctx, b.results); err != nil {
+		x.stop(err)
+		return err
+	}
+	for _, r := range b.results {
+		x.take(r)
+	}
+	*b = batch{}
+	return nil
+}
+
+// take counts one durable result, and decides whether it ends the job.
+func (x *execution) take(r jobs.Result) {
+	failure := r.Return.Error
+	x.ran++
+	if x.tally.done(r.Task.Key, failure) {
+		x.Log.Error("task failed", "task", r.Task.Key, "set", r.Task.Sim.Set, "replicate", r.Task.Sim.Replicate,
+			"code", failure.Code, "type", failure.Type, "message", failure.Message)
+	}
+	if x.ran == 1 {
+		if failure != nil && hopeless(failure) {
+			x.enough("stopped after the first task: the others would fail alike")
+		}
+		close(x.canary)
+	}
+	limit := x.StopAfter
+	if limit == 0 {
+		limit = defaultStopAfter
+	}
+	if n := x.tally.alone(); n >= limit {
+		x.enough(fmt.Sprintf("stopped after %d failures alike and no success", n))
+	}
+}
+
+func (x *execution) enough(reason string) {
+	if x.job.Options.KeepGoing || x.reason != "" {
+		return
+	}
+	x.reason = reason + " (--keep-going runs all)"
+	x.Log.Error(x.reason)
+	x.stop(errEnough)
+}
+
+// hopeless says whether a failure has nothing to do with the task that met it.
+func hopeless(e *contracts.Error) bool {
+	return slices.Contains([]contracts.Code{
+		contracts.CodeWireMissing, contracts.CodeImport, contracts.CodeDependencies, contracts.CodeInvalidBundle, contracts.CodeBundleNotFound,
+		contracts.CodeUnauthenticated, contracts.CodeDenied, contracts.CodeIntegrity, contracts.CodeUnavailable, contracts.CodeUnsupported,
+		contracts.CodeContractMismatch, contracts.CodeDiskFull, contracts.CodeInvalidEnvironment, contracts.CodeEnvironmentNotFound,
+	}, e.Code)
+}
+
+// batch are results that become durable together.
+type batch struct {
+	results []jobs.Result
+	bytes   int
+}
+
+func (b *batch) add(r jobs.Result) {
+	b.results = append(b.results, r)
+	for _, output := range r.Return.Outputs {
+		b.bytes += len(output.Inline)
+	}
+}
+
+func (b *batch) full() bool { return len(b.results) >= batchCount || b.bytes >= batchBytes }
+
+// guarded is a set that several goroutines use.
+type guarded struct {
+	mu  sync.Mutex
+	set map[string]bool
+}
+
+func (g *guarded) has(key string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.set[key]
+}
+
+func (g *guarded) add(key string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.set[key] = true
+}

@@ -1,0 +1,33 @@
+package jobs
+
+import (
+	"context"
+
+	"github.com/modelops-suite/modelops-go/contracts"
+)
+
+// Task is a task on its way to a worker.
+type Task struct {
+	Key string // its identity, see [contracts.SimTask.Key]
+	Sim contracts.SimTask
+}
+
+// Result is what became of a task.
+type Result struct {
+	Task   Task
+	Return *contracts.SimReturn
+	Dir    string // where the files are that outputs refer to as "file:<checksum>"
+}
+
+// Executor runs tasks somewhere.
+type Executor interface {
+	// Run runs what arrives on tasks, until that is closed, and sends one result per
+	// task, in any order; a task that could not be run is a result with an error. It
+	// takes a task only when it can begin with it, so that whoever sends knows how far
+	// ahead to think. It returns when everything was sent, or with an error when it
+	// cannot run anything.
+	//
+	// When ctx ends, what runs is killed, together with the processes it started, and
+	// gets no result; then Run returns the context's error.
+	Run(ctx context.Context, tasks <-chan Task, results chan<- Result) error
+}

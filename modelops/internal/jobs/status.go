@@ -1,0 +1,119 @@
+package jobs
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"github.com/modelops-suite/modelops-go/contracts"
+)
+
+// Status is how a job stands, as mops jobs status shows it.
+type Status struct {
+	ID          string              `json:"job_id"`
+	State       State               `json:"state"`
+	Tasks       Counts              `json:"tasks"`
+	Errors      []Faults            `json:"errors"`
+	Reason      string              `json:"reason,omitempty"`
+	Bundle      contracts.BundleRef `json:"bundle"`
+	Environment string              `json:"environment"`
+	Executor    string              `json:"executor"`
+	Created     string              `json:"created"`
+	Started     string              `json:"started,omitempty"`  // of the last attempt
+	Finished    string              `json:"finished,omitempty"` // when it ended
+	Rate        float64             `json:"rate,omitempty"`     // tasks run per second
+	SecondsLeft float64             `json:"seconds_left,omitempty"`
+	Driver      *DriverStatus       `json:"driver,omitempty"`
+
+	Last Transition `json:"-"`
+}
+
+// DriverStatus is what is known of the process that drives the job.
+type DriverStatus struct {
+	Host      string `json:"host"`
+	PID       int    `json:"pid"`
+	Alive     bool   `json:"alive"`
+	Heartbeat string `json:"heartbeat,omitempty"`
+}
+
+// Lost says whether the job waits for a driver that is no more.
+func (s *Status) Lost() bool { return s.Driver != nil && !s.Driver.Alive && !s.State.Ended() }
+
+// Liveness says of a driver on this machine whether it lives; known is false for one
+// elsewhere.
+type Liveness func(id string) (alive, known bool)
+
+const (
+	// starting is how long a driver may take from its start to its first word.
+	starting = 15 * time.Second
+	// silence is how long a driver on another machine may say nothing before it is
+	// taken for lost. It reports every few seconds.
+	silence = time.Minute
+)
+
+// Status reads how the job stands. live asks this machine about the driver; it may be
+// nil.
+func (c *Catalog) Status(ctx context.Context, job *Job, live Liveness) (*Status, error) {
+	// Progress first: what is read later can only be newer.
+	progress, err := c.Progress(ctx, job.ID)
+	if err != nil {
+		return nil, err
+	}
+	history, err := c.History(ctx, job.ID)
+	if err != nil {
+		return nil, err
+	}
+	s := &Status{ID: job.ID, State: Pending, Errors: []Faults{}, Bundle: job.Bundle, Environment: job.Environment, Executor: job.Executor, Created: job.Created}
+	for _, t := range history {
+		s.Last, s.State, s.Finished = t, t.State, ""
+		switch {
+		case t.State == Running:
+			s.Started = t.At
+		case t.State.Ended():
+			s.Finished = t.At
+		}
+	}
+	s.Reason = s.Last.Reason
+	s.Tasks = Counts{Total: job.Tasks, Pending: job.Tasks}
+	if progress.Attempt > 0 {
+		s.Tasks, s.Rate = progress.Tasks, progress.Rate
+		s.Errors = append(s.Errors, progress.Errors...)
+	}
+	if s.Last.Tasks != nil {
+		s.Tasks, s.Errors = *s.Last.Tasks, append([]Faults{}, s.Last.Errors...)
+	}
+	if s.State == Submitted || s.State == Running {
+		s.Driver = c.driver(s.Last, progress, job.ID, live)
+	}
+	switch {
+	case s.State.Ended() || s.Driver == nil || !s.Driver.Alive:
+		s.Tasks = s.Tasks.Stopped(s.State)
+	case s.Rate > 0:
+		s.SecondsLeft = math.Round(float64(s.Tasks.Running+s.Tasks.Pending) / s.Rate)
+	}
+	return s, nil
+}
+
+// driver judges whether the driver that last is due to lives: on its own machine by the
+// lock that it holds, elsewhere by its last word.
+func (c *Catalog) driver(last Transition, progress Progress, id string, live Liveness) *DriverStatus {
+	d := &DriverStatus{Host: last.By.Host, PID: last.By.PID}
+	word := last.At
+	if last.State == Running && progress.Token == last.By.Token {
+		d.Heartbeat = progress.Heartbeat
+		word = max(word, progress.Heartbeat)
+	}
+	at, err := time.Parse(time.RFC3339, word)
+	age := c.now().Sub(at)
+	if err != nil {
+		age = math.MaxInt64
+	}
+	if live != nil && last.By.Host == c.By.Host && last.By.Host != "" {
+		if alive, known := live(id); known {
+			d.Alive = alive || last.State == Submitted && age < starting
+			return d
+		}
+	}
+	d.Alive = age < silence
+	return d
+}
