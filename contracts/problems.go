@@ -299,7 +299,7 @@ func editDistance(a, b string, limit int) int {
 
 // warnings are the unknown members as problems for a writer.
 func (m *mapping) warnings(unknown []Member, hint string) []Problem {
-	list := make([]Problem, 0, len(unknown))
+	var list []Problem
 	for _, member := range unknown {
 		p := Problem{Field: m.field + fieldKey(member.Key), Message: "is not a key of the contract; it has no effect", Hint: hint}
 		if nearest := m.nearestKnown(member.Key); nearest != "" {

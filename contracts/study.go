@@ -119,6 +119,7 @@ func readStudy(m *mapping) *SimulationStudy {
 	if sorted := sortedSet(s.Outputs); len(sorted) < len(s.Outputs) {
 		m.problems.add("outputs", "names an output twice", "keep one of the two")
 	}
+	s.Metadata = map[string]any{}
 	if metadata := m.sub("metadata"); metadata != nil {
 		s.Metadata, _ = mapValue(metadata.members).plain().(map[string]any)
 	}
