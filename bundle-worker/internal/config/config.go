@@ -1,0 +1,252 @@
+// Package config is the worker's configuration: from a mounted environment file, or from
+// the variables that worker images have always set, with what decided each value.
+package config
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/environment"
+)
+
+// Config is the configuration in force.
+type Config struct {
+	Environment *contracts.BundleEnvironment
+	CacheDir    string
+	VenvsDir    string
+	Cold        bool          // one process for each task, instead of warm ones
+	MaxWarm     int           // warm processes at most
+	Timeout     time.Duration // of a task that states none
+	OutputLimit int64         // bytes of one output
+
+	Warnings []contracts.Problem
+
+	settings []setting
+}
+
+// setting is a value and where it came from, for people.
+type setting struct{ name, value, source string }
+
+// The variables.
+const (
+	envFileVariable   = "MODELOPS_BUNDLE_ENV_FILE"
+	registryVariable  = "MODELOPS_BUNDLE_REGISTRY"
+	usernameVariable  = "REGISTRY_USERNAME"
+	passwordVariable  = "REGISTRY_PASSWORD"
+	storageVariable   = "AZURE_STORAGE_CONNECTION_STRING"
+	containerVariable = "MODELOPS_BUNDLE_STORAGE_CONTAINER"
+	cacheVariable     = "MODELOPS_BUNDLES_CACHE_DIR"
+	venvsVariable     = "MODELOPS_VENVS_DIR"
+	executorVariable  = "MODELOPS_EXECUTOR_TYPE"
+	warmVariable      = "MODELOPS_MAX_WARM_PROCESSES"
+	timeoutVariable   = "MODELOPS_RPC_TIMEOUT_SECONDS"
+	outputVariable    = "MODELOPS_OUTPUT_MAX_BYTES"
+)
+
+const (
+	defaultCache     = "/tmp/modelops/bundles"
+	defaultVenvs     = "/tmp/modelops/venvs"
+	defaultContainer = "bundle-blobs"
+	defaultWarm      = 128
+	defaultTimeout   = 1800 // seconds
+	defaultOutput    = 2 << 30
+)
+
+// Load reads the configuration. envFile is the --env-file flag, or "". An environment file
+// beats the variables; where the two disagree, Load stops, because nobody can know which
+// was meant. Every wrong value is named by its variable.
+func Load(getenv func(string) string, envFile string) (*Config, error) {
+	c := &Config{}
+	if err := c.environment(getenv, envFile); err != nil {
+		return nil, err
+	}
+	c.note("registry", c.Environment.Registry.LoginServer, "")
+	storage := "none"
+	if c.Environment.Storage != nil {
+		storage = c.Environment.Storage.Provider + " " + c.Environment.Storage.Container
+	}
+	c.note("storage", storage, "")
+	c.CacheDir = c.text(getenv, "bundle cache", cacheVariable, defaultCache)
+	c.VenvsDir = c.text(getenv, "Python environments", venvsVariable, defaultVenvs)
+	if err := c.executor(getenv); err != nil {
+		return nil, err
+	}
+	numbers := []struct {
+		name, variable string
+		standard       int64
+		set            func(int64)
+	}{
+		{"warm processes", warmVariable, defaultWarm, func(n int64) { c.MaxWarm = int(n) }},
+		{"task timeout in seconds", timeoutVariable, defaultTimeout, func(n int64) { c.Timeout = time.Duration(n) * time.Second }},
+		{"largest output in bytes", outputVariable, defaultOutput, func(n int64) { c.OutputLimit = n }},
+	}
+	for _, number := range numbers {
+		text := c.text(getenv, number.name, number.variable, strconv.FormatInt(number.standard, 10))
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || n <= 0 || n > 1<<40 {
+			return nil, wrong(number.variable, text, "is not a positive whole number")
+		}
+		number.set(n)
+	}
+	return c, nil
+}
+
+// Lines says each value in force and where it came from, one to a line. Secrets are not
+// among them.
+func (c *Config) Lines() []string {
+	lines := make([]string, len(c.settings))
+	for i, s := range c.settings {
+		lines[i] = s.name + " = " + s.value
+		if s.source != "" {
+			lines[i] += " (" + s.source + ")"
+		}
+	}
+	return lines
+}
+
+func (c *Config) note(name, value, source string) {
+	c.settings = append(c.settings, setting{name, value, source})
+}
+
+func (c *Config) text(getenv func(string) string, name, variable, standard string) string {
+	value, source := getenv(variable), variable
+	if value == "" {
+		value, source = standard, "default"
+	}
+	c.note(name, value, source)
+	return value
+}
+
+func (c *Config) executor(getenv func(string) string) error {
+	kind := c.text(getenv, "processes", executorVariable, "isolated_warm")
+	switch kind {
+	case "isolated_warm":
+		return nil
+	case "cold":
+		c.Cold = true
+		return nil
+	case "direct":
+		return &contracts.Error{
+			Code: contracts.CodeUnsupported, Stage: contracts.StageEnvironment,
+			Message: executorVariable + "=direct is not supported: a simulation always runs in a process of its own",
+			Hint:    "set it to isolated_warm, or to cold for a process for each task",
+		}
+	}
+	return wrong(executorVariable, kind, "is neither isolated_warm nor cold")
+}
+
+// environment finds the environment: a file that is named, the variables, or the usual
+// place.
+func (c *Config) environment(getenv func(string) string, envFile string) error {
+	source := "--env-file"
+	if envFile == "" {
+		envFile, source = getenv(envFileVariable), envFileVariable
+	}
+	var loaded *environment.Loaded
+	var err error
+	switch {
+	case envFile != "":
+		if loaded, err = environment.LoadFile(envFile); err != nil {
+			return err
+		}
+		source = fmt.Sprintf("%s %s", source, envFile)
+	case getenv(registryVariable) != "":
+		if loaded, err = fromVariables(getenv); err != nil {
+			return err
+		}
+		source = registryVariable
+	default:
+		home, err := environment.Home(getenv)
+		if err != nil {
+			return err
+		}
+		chosen, err := environment.Open(home).Resolve(environment.Request{Getenv: getenv})
+		if err != nil {
+			return err
+		}
+		loaded, source = chosen.Loaded, chosen.Why
+	}
+	if err := agree(getenv, loaded.Env); err != nil {
+		return err
+	}
+	if err := loaded.ApplyVariables(getenv); err != nil {
+		return err
+	}
+	c.Environment, c.Warnings = loaded.Env, loaded.Warnings
+	c.note("environment", loaded.Env.Environment, source)
+	return nil
+}
+
+// fromVariables is the environment of a worker that has no file. It is held against the
+// same rules.
+func fromVariables(getenv func(string) string) (*environment.Loaded, error) {
+	env := &contracts.BundleEnvironment{Environment: "worker", Registry: contracts.Registry{
+		LoginServer: getenv(registryVariable),
+		Username:    getenv(usernameVariable),
+		Password:    contracts.Secret(getenv(passwordVariable)),
+	}}
+	env.Registry.Provider = providerOf(env.Registry.LoginServer)
+	env.Registry.RequiresAuth = env.Registry.Username != ""
+	if connection := getenv(storageVariable); connection != "" {
+		container := getenv(containerVariable)
+		if container == "" {
+			container = defaultContainer
+		}
+		env.Storage = &contracts.Storage{Provider: "azure", Container: container, ConnectionString: contracts.Secret(connection)}
+	}
+	if _, err := env.Marshal(); err != nil {
+		e := *contracts.AsError(err)
+		e.Message = "the worker's variables (" + registryVariable + " and others) do not make an environment"
+		e.Hint = "set " + registryVariable + " to host[:port], or mount an environment file and name it in " + envFileVariable
+		return nil, &e
+	}
+	return &environment.Loaded{Env: env}, nil
+}
+
+func providerOf(loginServer string) string {
+	host, _, _ := strings.Cut(loginServer, "/")
+	for suffix, provider := range map[string]string{
+		".azurecr.io": "acr", ".azurecr.cn": "acr", ".azurecr.us": "acr",
+		"ghcr.io": "ghcr", ".amazonaws.com": "ecr", "gcr.io": "gcr", ".pkg.dev": "gcr",
+	} {
+		if strings.HasSuffix(host, suffix) {
+			return provider
+		}
+	}
+	return "docker"
+}
+
+// agree stops when a variable says something else than the environment in force.
+func agree(getenv func(string) string, env *contracts.BundleEnvironment) error {
+	container := ""
+	if env.Storage != nil {
+		container = env.Storage.Container
+	}
+	for _, check := range []struct{ variable, field, value string }{
+		{registryVariable, "registry.login_server", env.Registry.LoginServer},
+		{usernameVariable, "registry.username", env.Registry.Username},
+		{containerVariable, "storage.container", container},
+	} {
+		given := getenv(check.variable)
+		if given == "" || given == check.value {
+			continue
+		}
+		return &contracts.Error{
+			Code: contracts.CodeEnvironmentMismatch, Stage: contracts.StageEnvironment,
+			Message: fmt.Sprintf("%s is %s, and %s of environment %s is %s", check.variable, contracts.Quote(given), check.field, env.Environment, contracts.Quote(check.value)),
+			Hint:    "unset the variable, or correct the environment file",
+		}
+	}
+	return nil
+}
+
+func wrong(variable, value, problem string) error {
+	return &contracts.Error{
+		Code: contracts.CodeUsage, Stage: contracts.StageEnvironment,
+		Message: variable + " is " + contracts.Quote(value) + ", which " + problem,
+		Hint:    "correct " + variable + ", or unset it",
+	}
+}

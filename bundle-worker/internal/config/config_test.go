@@ -1,0 +1,108 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/modelops-suite/modelops-go/contracts"
+)
+
+func variables(t *testing.T, set map[string]string) func(string) string {
+	t.Helper()
+	home := t.TempDir()
+	return func(name string) string {
+		if name == "HOME" {
+			return home
+		}
+		return set[name]
+	}
+}
+
+func environmentFile(t *testing.T, loginServer string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "env.yaml")
+	if err := os.WriteFile(path, fmt.Appendf(nil, "environment: prod\nregistry:\n  provider: docker\n  login_server: %s\n", loginServer), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestVariables(t *testing.T) {
+	c, err := Load(variables(t, map[string]string{
+		"MODELOPS_BUNDLE_REGISTRY": "modelopsdevacrvsb.azurecr.io", "REGISTRY_USERNAME": "user", "REGISTRY_PASSWORD": "CANARY",
+		"AZURE_STORAGE_CONNECTION_STRING": "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=Q0FOQVJZ;EndpointSuffix=core.windows.net",
+		"MODELOPS_BUNDLES_CACHE_DIR":      "/cache", "MODELOPS_EXECUTOR_TYPE": "cold", "MODELOPS_RPC_TIMEOUT_SECONDS": "2",
+	}), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := c.Environment
+	if env.Registry.Provider != "acr" || env.Registry.Password.Reveal() != "CANARY" || env.Storage.Container != "bundle-blobs" {
+		t.Errorf("%+v", env)
+	}
+	if c.CacheDir != "/cache" || c.VenvsDir != "/tmp/modelops/venvs" || !c.Cold || c.Timeout != 2*time.Second || c.MaxWarm != 128 {
+		t.Errorf("%+v", c)
+	}
+	lines := strings.Join(c.Lines(), "\n")
+	for _, want := range []string{"bundle cache = /cache (MODELOPS_BUNDLES_CACHE_DIR)", "warm processes = 128 (default)", "(MODELOPS_BUNDLE_REGISTRY)"} {
+		if !strings.Contains(lines, want) {
+			t.Errorf("no %q in\n%s", want, lines)
+		}
+	}
+	if strings.Contains(lines, "CANARY") || strings.Contains(lines, "Q0FOQVJZ") {
+		t.Errorf("a secret is shown:\n%s", lines)
+	}
+}
+
+func TestFileBeatsVariables(t *testing.T) {
+	file := environmentFile(t, "registry.example.com")
+	c, err := Load(variables(t, map[string]string{"MODELOPS_BUNDLE_ENV_FILE": file, "MODELOPS_BUNDLE_REGISTRY": "registry.example.com"}), "")
+	if err != nil || c.Environment.Environment != "prod" {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	_, err = Load(variables(t, map[string]string{"MODELOPS_BUNDLE_REGISTRY": "other.example.com"}), file)
+	if contracts.AsError(err).Code != contracts.CodeEnvironmentMismatch {
+		t.Errorf("a disagreement: %v", err)
+	}
+}
+
+func TestInsecure(t *testing.T) {
+	c, err := Load(variables(t, map[string]string{"MODELOPS_BUNDLE_REGISTRY": "registry:5000", "MODELOPS_BUNDLE_INSECURE": "true"}), "")
+	if err != nil || !c.Environment.Registry.PlainHTTP() {
+		t.Errorf("%v", err)
+	}
+	c, err = Load(variables(t, map[string]string{"MODELOPS_BUNDLE_REGISTRY": "x.azurecr.io", "MODELOPS_BUNDLE_INSECURE": "true"}), "")
+	if err == nil && c.Environment.Registry.PlainHTTP() {
+		t.Error("a cloud registry without TLS")
+	}
+}
+
+func TestWrongValues(t *testing.T) {
+	for name, set := range map[string]map[string]string{
+		"MODELOPS_MAX_WARM_PROCESSES":  {"MODELOPS_MAX_WARM_PROCESSES": "many"},
+		"MODELOPS_RPC_TIMEOUT_SECONDS": {"MODELOPS_RPC_TIMEOUT_SECONDS": "-1"},
+		"MODELOPS_EXECUTOR_TYPE":       {"MODELOPS_EXECUTOR_TYPE": "direct"},
+		"MODELOPS_OUTPUT_MAX_BYTES":    {"MODELOPS_OUTPUT_MAX_BYTES": "0"},
+		"MODELOPS_BUNDLE_INSECURE":     {"MODELOPS_BUNDLE_INSECURE": "maybe"},
+		"MODELOPS_BUNDLE_REGISTRY":     {"MODELOPS_BUNDLE_REGISTRY": "https://x.example.com"},
+	} {
+		if _, ok := set["MODELOPS_BUNDLE_REGISTRY"]; !ok {
+			set["MODELOPS_BUNDLE_REGISTRY"] = "localhost:5555"
+		}
+		_, err := Load(variables(t, set), "")
+		if err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestNothingConfigured(t *testing.T) {
+	_, err := Load(variables(t, nil), "")
+	if contracts.AsError(err).Code != contracts.CodeEnvironmentNotFound {
+		t.Errorf("%v", err)
+	}
+}
