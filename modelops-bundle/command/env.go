@@ -57,6 +57,12 @@ func (e Env) Path(name string) string {
 	return filepath.Join(e.Dir, name)
 }
 
+// Signalled is the cause of a context that [SignalContext] cancelled.
+type Signalled struct{ Signal os.Signal }
+
+// Error names the signal.
+func (s *Signalled) Error() string { return "stopped by signal: " + s.Signal.String() }
+
 // SignalContext is a context that the first interrupt, hang-up or request to terminate
 // cancels; the second one ends the process at once. A reader that goes away becomes an
 // error of the write instead of the death of the process in the middle of its work.
@@ -69,7 +75,16 @@ func SignalContext(parent context.Context) (context.Context, context.CancelFunc)
 	}
 	// Caught rather than ignored: an ignored signal would stay ignored in children.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	ctx, stop := signal.NotifyContext(parent, signals...)
-	context.AfterFunc(ctx, stop)
-	return ctx, stop
+	ctx, cancel := context.WithCancelCause(parent)
+	received := make(chan os.Signal, 1)
+	signal.Notify(received, signals...)
+	go func() {
+		select {
+		case s := <-received:
+			cancel(&Signalled{s})
+		case <-ctx.Done():
+		}
+		signal.Stop(received)
+	}()
+	return ctx, func() { cancel(context.Canceled) }
 }

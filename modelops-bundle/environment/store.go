@@ -196,7 +196,7 @@ func (s Store) notFound(name string) error {
 		e.Message = fmt.Sprintf("environment %s not found at %s", name, contracts.Quote(s.Path(name)))
 		e.Hint = "there is " + name + ".yml: rename it to " + name + fileExt
 	case len(names) == 0:
-		e.Message = "no environments found in " + contracts.Quote(s.dir)
+		e.Message = "no environments found in " + contracts.Quote(s.dir) + s.obituaries()
 		e.Hint = "make one: mops infra up; or install one that you were given: mops env add FILE"
 	default:
 		e.Message = fmt.Sprintf("environment %s not found at %s; available: %s", name, contracts.Quote(s.Path(name)), strings.Join(names, ", "))
@@ -268,6 +268,22 @@ type tombstone struct {
 }
 
 func (s Store) tombstone(name string) string { return filepath.Join(s.dir, name+tombstoneExt) }
+
+// obituaries says which environments there were.
+func (s Store) obituaries() string {
+	notes, err := filepath.Glob(s.tombstone("*"))
+	if err != nil {
+		return ""
+	}
+	text := ""
+	for _, note := range notes {
+		name := strings.TrimSuffix(filepath.Base(note), tombstoneExt)
+		if t, ok := s.destroyed(name); ok && contracts.ValidateEnvironmentName(name) == nil {
+			text += "; " + name + " was destroyed at " + t.UTC().Format(time.RFC3339)
+		}
+	}
+	return text
+}
 
 func (s Store) destroyed(name string) (time.Time, bool) {
 	data, _, err := opener{}.read(s.tombstone(name))

@@ -24,11 +24,18 @@ type Files struct {
 	Now  func() time.Time
 }
 
-// Written is what became of an environment file.
-type Written struct {
-	Path    string
-	Changed bool // false: it said the same before, and was not touched
-}
+// FileState is how an environment file is, or what became of it.
+type FileState string
+
+// The states. A command that changes nothing answers neither Written nor Destroyed.
+const (
+	Current   FileState = "current"  // it says what there is
+	Outdated  FileState = "outdated" // ours, and it does not
+	Foreign   FileState = "foreign"  // somebody else wrote or changed it
+	NoFile    FileState = "absent"
+	Written   FileState = "written"
+	Destroyed FileState = "destroyed" // with the registry that it named
+)
 
 // record is what was written to an environment file: one digest, or two while the
 // second is being written.
@@ -44,41 +51,58 @@ func (f Files) Check(name string, outputs *contracts.BundleEnvironment) error {
 	return err
 }
 
-// Publish makes the environment file say what outputs say. It is written only when that
-// changes anything. Keys in it that the contract does not have are kept.
-func (f Files) Publish(outputs *contracts.BundleEnvironment, force bool) (Written, error) {
+// State compares the file with what there is. outputs may be nil.
+func (f Files) State(name string, outputs *contracts.BundleEnvironment) (FileState, error) {
+	env, err := f.before(name, outputs)
+	switch e := contracts.AsError(err); {
+	case e != nil && e.Code == contracts.CodeConflict:
+		return Foreign, nil
+	case e != nil:
+		return "", e
+	case env != nil && outputs != nil && same(env, outputs):
+		return Current, nil
+	}
+	if _, err := environment.Open(f.Home).Read(name); errors.Is(err, fs.ErrNotExist) {
+		return NoFile, nil
+	}
+	return Outdated, nil
+}
+
+// Publish makes the environment file say what outputs say: it is [Current] if it did
+// already, and then not touched, else [Written]. Keys in it that the contract does not
+// have are kept.
+func (f Files) Publish(outputs *contracts.BundleEnvironment, force bool) (FileState, error) {
 	store := environment.Open(f.Home)
 	name := outputs.Environment
 	before, err := f.before(name, outputs)
 	if err != nil && !(force && contracts.AsError(err).Code == contracts.CodeConflict) {
-		return Written{}, err
+		return "", err
 	}
-	path := store.Path(name)
 	if before != nil && same(before, outputs) {
 		data, err := store.Read(name)
 		if err != nil {
-			return Written{}, err
+			return "", err
 		}
-		return Written{Path: path}, f.record(name, contracts.DigestOf(data))
+		return Current, f.record(name, contracts.DigestOf(data))
 	}
 	env := merge(before, outputs)
 	env.Timestamp = f.Now().UTC().Format(time.RFC3339)
 	data, err := env.Marshal()
 	if err != nil {
-		return Written{}, err
+		return "", err
 	}
 	// Recorded first: a command that is killed between the two finds either content its own.
 	old, err := f.recorded(name)
 	if err != nil {
-		return Written{}, err
+		return "", err
 	}
 	if err := f.record(name, append(old, contracts.DigestOf(data))...); err != nil {
-		return Written{}, err
+		return "", err
 	}
 	if _, err := store.Save(env); err != nil {
-		return Written{}, err
+		return "", err
 	}
-	return Written{Path: path, Changed: true}, f.record(name, contracts.DigestOf(data))
+	return Written, f.record(name, contracts.DigestOf(data))
 }
 
 // Retire puts a note of the time in the place of the file of an environment whose
@@ -201,4 +225,3 @@ func (f Files) record(name string, written ...contracts.Digest) error {
 	}
 	return nil
 }
-

@@ -45,16 +45,13 @@ func (r *Registry) lock() *flock.Flock { return flock.New(filepath.Join(r.dir, "
 // LogPath is the file that the server's process writes to.
 func (r *Registry) LogPath() string { return filepath.Join(r.dir, "registry.log") }
 
-// Exists says whether there is any data.
+// Exists says whether there is a registry, running or not.
 func (r *Registry) Exists() (bool, error) {
-	entries, err := os.ReadDir(r.data())
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+	_, err := os.Stat(r.data())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, failed("look at "+contracts.Quote(r.data()), err)
 	}
-	if err != nil {
-		return false, failed("read "+contracts.Quote(r.data()), err)
-	}
-	return len(entries) > 0, nil
+	return err == nil, nil
 }
 
 // Instance is what is recorded; the zero value when nothing is.

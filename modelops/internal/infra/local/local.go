@@ -115,10 +115,10 @@ func (p *Provider) Status(ctx context.Context) (*infra.State, error) {
 	switch {
 	case running:
 		registry.Phase = infra.Ready
-	case exists || instance.Port != 0:
+	case exists:
 		registry.Phase = infra.Stopped
 	}
-	if instance.Port != 0 {
+	if registry.Phase != infra.Absent && instance.Port != 0 {
 		state.Outputs = p.outputs(instance.Host())
 	}
 	storage := infra.Component{Name: infra.Storage, Phase: infra.Absent, Place: p.container()}

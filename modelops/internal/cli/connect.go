@@ -1,0 +1,180 @@
+package cli
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/blobstore"
+	"github.com/modelops-suite/modelops-go/modelops/internal/infra"
+)
+
+// connectTimeout bounds each attempt to reach a server.
+const connectTimeout = 15 * time.Second
+
+// connection is an attempt to reach what an environment file names.
+type connection struct{ check }
+
+// connect tries everything that the environment names.
+func connect(ctx context.Context, env *contracts.BundleEnvironment) []connection {
+	list := []connection{{checkRegistry(ctx, env.Registry)}}
+	if env.Storage != nil {
+		list = append(list, connection{checkStorage(ctx, env, false)})
+	}
+	if env.Compute != nil && env.Compute.Scheduler != "" {
+		list = append(list, connection{checkScheduler(ctx, env.Compute.Scheduler)})
+	}
+	return list
+}
+
+// checkRegistry asks the registry whether it is one, first without credentials and, when
+// it asks for a password, with those of the file.
+func checkRegistry(ctx context.Context, r contracts.Registry) check {
+	host, _, _ := strings.Cut(r.LoginServer, "/")
+	scheme := "https"
+	if r.PlainHTTP() {
+		scheme = "http"
+	}
+	address := scheme + "://" + host + "/v2/"
+	c := check{Name: "registry", Looked: address}
+	client, err := registryClient(r)
+	if err != nil {
+		return c.failedWith(err)
+	}
+	defer client.CloseIdleConnections()
+	response, err := get(ctx, client, address, "", "")
+	if err != nil {
+		return c.failedToReach(err)
+	}
+	basic := strings.HasPrefix(strings.ToLower(response.Header.Get("WWW-Authenticate")), "basic")
+	if response.StatusCode == http.StatusUnauthorized && basic && r.Username != "" {
+		if response, err = get(ctx, client, address, r.Username, r.Password.Reveal()); err != nil {
+			return c.failedToReach(err)
+		}
+		if response.StatusCode == http.StatusUnauthorized {
+			return c.failed(contracts.CodeUnauthenticated, "mend username and password in the environment file", "it refuses the username and password")
+		}
+	}
+	return c.registryAnswer(r, response)
+}
+
+func (c check) registryAnswer(r contracts.Registry, response *http.Response) check {
+	switch code := response.StatusCode; {
+	case code == http.StatusOK:
+		return c.ok("it answers")
+	case code == http.StatusUnauthorized && (r.RequiresAuth || r.Username != ""):
+		return c.ok("it answers, and asks for a login, which is not tried here")
+	case code == http.StatusUnauthorized:
+		return c.failed(contracts.CodeUnauthenticated, "write requires_auth: true, with a username and password or a login of your own", "it asks for a login, and the file says that it needs none")
+	case code == http.StatusForbidden:
+		return c.failed(contracts.CodeDenied, "ask who runs it for access", "it answers 403: not allowed")
+	case code >= 500 || code == http.StatusTooManyRequests:
+		return c.failed(contracts.CodeUnavailable, "try again later", "it answers %s", response.Status)
+	}
+	return c.failed(contracts.CodeFailed, "check login_server: host[:port], without the repository", "what answers there is no registry: %s", response.Status)
+}
+
+// registryClient keeps to the registry's own host: no redirect is followed.
+func registryClient(r contracts.Registry) (*http.Client, error) {
+	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, TLSHandshakeTimeout: connectTimeout, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}
+	if r.CAFile != "" && !r.PlainHTTP() {
+		pem, err := os.ReadFile(r.CAFile)
+		if err != nil {
+			return nil, readError(r.CAFile, err)
+		}
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, &contracts.Error{Code: contracts.CodeInvalidEnvironment, Message: "registry.ca_file " + contracts.Quote(r.CAFile) + " holds no certificate", Hint: "it is a PEM file"}
+		}
+		transport.TLSClientConfig.RootCAs = pool
+	}
+	return &http.Client{
+		Transport: transport, Timeout: connectTimeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}, nil
+}
+
+func get(ctx context.Context, client *http.Client, address, username, password string) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, err
+	}
+	if username != "" {
+		request.SetBasicAuth(username, password)
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	return response, response.Body.Close()
+}
+
+// failedToReach says why a server was not reached: name, port, certificate or time.
+func (c check) failedToReach(err error) check {
+	var (
+		dns         *net.DNSError
+		certificate *tls.CertificateVerificationError
+		record      tls.RecordHeaderError
+		timeout     interface{ Timeout() bool }
+	)
+	switch {
+	case errors.As(err, &dns):
+		return c.failed(contracts.CodeUnavailable, "check the spelling, and the network", "the name %s does not resolve", dns.Name)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return c.failed(contracts.CodeUnavailable, "start it, or check host and port; the local one: mops infra up", "nothing listens there")
+	case errors.As(err, &certificate):
+		return c.failed(contracts.CodeUnavailable, "name the authority's certificate: registry.ca_file", "its certificate is not trusted: %v", certificate.Err)
+	case errors.As(err, &record):
+		return c.failed(contracts.CodeUnavailable, "if it has no TLS, write insecure: true (provider docker only)", "it does not speak TLS")
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return c.failed(contracts.CodeUnavailable, "check the network and its firewalls", "no answer in %s", connectTimeout)
+	}
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
+		err = wrapped.Err
+	}
+	return c.failed(contracts.CodeUnavailable, "check the network", "%v", err)
+}
+
+// checkStorage opens the storage; with write it also makes and removes an object there.
+func checkStorage(ctx context.Context, env *contracts.BundleEnvironment, write bool) check {
+	c := check{Name: "storage", Looked: env.Storage.Provider + " " + env.Storage.Container}
+	store, err := blobstore.Open(env)
+	if e := contracts.AsError(err); e != nil && e.Code == contracts.CodeUnsupported && !write {
+		return c.skipped("%s", e.Message)
+	}
+	if err != nil {
+		return c.failedWith(err)
+	}
+	if !write {
+		return c.ok("it can be opened")
+	}
+	if err := infra.ProveStorage(ctx, store); err != nil {
+		return c.failedWith(err)
+	}
+	return c.ok("an object can be made exactly once, and removed")
+}
+
+func checkScheduler(ctx context.Context, scheduler string) check {
+	c := check{Name: "scheduler", Looked: scheduler}
+	address, err := url.Parse(scheduler)
+	if err != nil {
+		return c.failed(contracts.CodeInvalidEnvironment, "it is tcp://host:port or tls://host:port", "it is no address")
+	}
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address.Host)
+	if err != nil {
+		return c.failedToReach(err)
+	}
+	_ = conn.Close()
+	return c.ok("it listens")
+}

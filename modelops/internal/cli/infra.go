@@ -1,0 +1,355 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/command"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/environment"
+	"github.com/modelops-suite/modelops-go/modelops/internal/infra"
+	"github.com/modelops-suite/modelops-go/modelops/internal/infra/local"
+	"github.com/modelops-suite/modelops-go/modelops/internal/localregistry"
+)
+
+func infraCommand() *cli.Command {
+	provider := &cli.StringFlag{Name: "provider", Usage: "`WHERE` the environment is: local or azure"}
+	force := &cli.BoolFlag{Name: "force", Usage: "replace an environment file that somebody else wrote or changed"}
+	return &cli.Command{
+		Name:  "infra",
+		Usage: "make, show and remove what an environment stands on",
+		Subcommands: []*cli.Command{
+			{
+				Name: "up", Usage: "make the registry and the storage, and write the environment file", UsageText: "mops infra up",
+				Description: "Without configuration it makes the environment local on this machine: an OCI registry\n" +
+					"that listens on the loopback, and a directory as storage. It is found again, with its\n" +
+					"data, by another \"mops infra up\" after a restart.",
+				Flags: []cli.Flag{provider, force}, Action: infraUp,
+			},
+			{Name: "preview", Usage: "say what up would do", UsageText: "mops infra preview", Flags: []cli.Flag{provider}, Action: infraPreview},
+			{Name: "status", Usage: "say what there is, and whether it runs", UsageText: "mops infra status", Flags: []cli.Flag{provider}, Action: infraStatus},
+			{
+				Name: "outputs", Usage: "print what the environment file is made from", UsageText: "mops infra outputs --show-secrets",
+				Flags: []cli.Flag{provider, showSecretsFlag()}, Action: infraOutputs,
+			},
+			{
+				Name: "refresh", Usage: "look at what there is, and make the environment file say it", UsageText: "mops infra refresh",
+				Flags: []cli.Flag{provider, force}, Action: infraRefresh,
+			},
+			{
+				Name: "down", Usage: "stop what runs; data stays unless it is told to go", UsageText: "mops infra down\nmops infra down --destroy-registry --confirm local",
+				Flags: []cli.Flag{
+					provider, force,
+					&cli.BoolFlag{Name: "destroy-registry", Usage: "remove the registry's data: every bundle in it"},
+					&cli.BoolFlag{Name: "destroy-storage", Usage: "remove the storage's data: jobs and results"},
+					&cli.StringFlag{Name: "confirm", Usage: "the environment's `NAME`, where nobody can be asked for it"},
+				},
+				Action: infraDown,
+			},
+		},
+	}
+}
+
+func showSecretsFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "show-secrets", Usage: "print passwords and keys"}
+}
+
+// infraAnswer is the document of the commands that look at or change infrastructure.
+type infraAnswer struct {
+	Environment string              `json:"environment"`
+	Provider    string              `json:"provider"`
+	EnvFile     string              `json:"env_file"`
+	FileState   infra.FileState     `json:"env_file_state"`
+	Registry    *contracts.Registry `json:"registry"` // null when there is none
+	Storage     *contracts.Storage  `json:"storage"`
+	Components  []infra.Component   `json:"components"`
+}
+
+// target is the provider that a command works on, and the environment files.
+type target struct {
+	infra.Provider
+	files   infra.Files
+	store   environment.Store
+	unasked bool // nobody named the provider
+}
+
+// chooseProvider is the one that --provider or modelops.yaml names; local when neither
+// says anything.
+func chooseProvider(c *cli.Context) (*target, error) {
+	home, err := homeOf(c)
+	if err != nil {
+		return nil, err
+	}
+	name, by := c.String("provider"), "--provider"
+	if name == "" {
+		config, err := environment.LoadConfig(home)
+		if err != nil {
+			return nil, err
+		}
+		if config.OtherSchema() {
+			return nil, &contracts.Error{Code: contracts.CodeUnsupported, Stage: contracts.StageProvision,
+				Message: fmt.Sprintf("%s has schema_version %d, the Python suite's; this version does not read it", contracts.Quote(environment.ConfigPath(home)), config.SchemaVersion),
+				Hint:    "an environment on this machine: mops infra up --provider local"}
+		}
+		if config != nil {
+			name, by = config.Settings.Provider, environment.ConfigPath(home)
+		}
+	}
+	t := &target{files: infra.Files{Home: home, Now: time.Now}, store: environment.Open(home), unasked: name == ""}
+	switch name {
+	case "", local.Name:
+		launch, err := registryLaunch(c)
+		if err != nil {
+			return nil, err
+		}
+		t.Provider = local.New(home, launch)
+		return t, nil
+	case "azure":
+		return nil, &contracts.Error{Code: contracts.CodeUnsupported, Stage: contracts.StageProvision,
+			Message: "provider azure (by " + by + ") is not supported by this version; a later one has it",
+			Hint:    "an environment on this machine: mops infra up --provider local; one that another tool made: mops env add FILE"}
+	}
+	return nil, command.Usage("mops infra up --provider local", "provider %s (by %s) is neither local nor azure", contracts.Quote(name), by)
+}
+
+// registryLaunch makes the command of the local registry's process: this program again.
+func registryLaunch(c *cli.Context) (localregistry.Launch, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, &contracts.Error{Code: contracts.CodeFailed, Message: "find this program's own file: " + err.Error()}
+	}
+	env := command.EnvOf(c)
+	var environ []string
+	for _, key := range []string{"PATH", "HOME", "TMPDIR", "TEMP", "TMP", "USERPROFILE", "SYSTEMROOT", "GOCOVERDIR"} {
+		if value := env.Getenv(key); value != "" {
+			environ = append(environ, key+"="+value)
+		}
+	}
+	return func(dir, id string) *exec.Cmd {
+		cmd := exec.Command(self, localRegistryName, "--dir", dir, "--instance", id)
+		cmd.Dir, cmd.Env = dir, environ
+		return cmd
+	}, nil
+}
+
+func infraUp(c *cli.Context) error {
+	t, err := chooseProvider(c)
+	if err != nil {
+		return err
+	}
+	if t.unasked {
+		command.Note(c, "this is the local environment, on this machine only; one on Azure: mops infra up --provider azure")
+	}
+	before, err := t.Status(c.Context)
+	if err != nil {
+		return err
+	}
+	if err := t.files.Check(t.Environment(), before.Outputs); err != nil && !(c.Bool("force") && contracts.AsError(err).Code == contracts.CodeConflict) {
+		return err
+	}
+	state, err := t.Up(c.Context)
+	if err != nil {
+		return err
+	}
+	if err := t.publish(c, state); err != nil {
+		return err
+	}
+	command.Note(c, "next: modelops-bundle init my-model")
+	return nil
+}
+
+func infraRefresh(c *cli.Context) error {
+	t, err := chooseProvider(c)
+	if err != nil {
+		return err
+	}
+	state, err := t.Status(c.Context)
+	if err != nil {
+		return err
+	}
+	if state.Outputs == nil {
+		return t.nothing()
+	}
+	return t.publish(c, state)
+}
+
+// publish makes the environment file say what there is, and answers with it.
+func (t *target) publish(c *cli.Context, state *infra.State) error {
+	if state.Outputs == nil {
+		return &contracts.Error{Code: contracts.CodeInternal, Stage: contracts.StageProvision, Message: "the provider made no registry"}
+	}
+	file, err := t.files.Publish(state.Outputs, c.Bool("force"))
+	if err != nil {
+		return err
+	}
+	return t.answer(c, state, file)
+}
+
+// nothing is the error for an environment that was never made.
+func (t *target) nothing() error {
+	return &contracts.Error{Code: contracts.CodeNotFound, Stage: contracts.StageProvision,
+		Message: "there is no " + t.Name() + " environment", Hint: "mops infra up makes it"}
+}
+
+// answer prints the state.
+func (t *target) answer(c *cli.Context, state *infra.State, file infra.FileState) error {
+	a := infraAnswer{
+		Environment: t.Environment(), Provider: t.Name(), EnvFile: t.store.Path(t.Environment()), FileState: file,
+		Components: state.Components,
+	}
+	if state.Outputs != nil {
+		a.Registry, a.Storage = &state.Outputs.Registry, state.Outputs.Storage
+	}
+	return command.Print(c, a, func(w io.Writer) {
+		fmt.Fprintf(w, "environment %s: %s (%s)\n", a.Environment, a.EnvFile, a.FileState)
+		rows := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		for _, component := range a.Components {
+			where := ""
+			if component.Name == infra.Registry && a.Registry != nil {
+				where = a.Registry.LoginServer
+			}
+			fmt.Fprintf(rows, "%s\t%s\t%s\t%s\n", component.Name, component.Phase, where, component.Place)
+		}
+		_ = rows.Flush() // into memory
+	})
+}
+
+func infraStatus(c *cli.Context) error {
+	t, err := chooseProvider(c)
+	if err != nil {
+		return err
+	}
+	state, err := t.Status(c.Context)
+	if err != nil {
+		return err
+	}
+	file, err := t.files.State(t.Environment(), state.Outputs)
+	if err != nil {
+		return err
+	}
+	return t.answer(c, state, file)
+}
+
+func infraPreview(c *cli.Context) error {
+	t, err := chooseProvider(c)
+	if err != nil {
+		return err
+	}
+	changes, err := t.Preview(c.Context)
+	if err != nil {
+		return err
+	}
+	document := struct {
+		Environment string         `json:"environment"`
+		Provider    string         `json:"provider"`
+		EnvFile     string         `json:"env_file"`
+		Changes     []infra.Change `json:"changes"`
+	}{t.Environment(), t.Name(), t.store.Path(t.Environment()), changes}
+	return command.Print(c, document, func(w io.Writer) {
+		for _, change := range changes {
+			fmt.Fprintf(w, "%-6s  %s  %s\n", change.Action, change.Component, change.Place)
+		}
+	})
+}
+
+func infraOutputs(c *cli.Context) error {
+	t, err := chooseProvider(c)
+	if err != nil {
+		return err
+	}
+	state, err := t.Status(c.Context)
+	if err != nil {
+		return err
+	}
+	if state.Outputs == nil {
+		return t.nothing()
+	}
+	return printEnvironment(c, state.Outputs)
+}
+
+func infraDown(c *cli.Context) error {
+	t, err := chooseProvider(c)
+	if err != nil {
+		return err
+	}
+	destroy := infra.Destruction{Registry: c.Bool("destroy-registry"), Storage: c.Bool("destroy-storage")}
+	if err := t.confirm(c, destroy); err != nil {
+		return err
+	}
+	file := infra.Destroyed
+	if destroy.Registry {
+		// The file goes first: it never names a registry that is no more.
+		retired, err := t.files.Retire(t.Environment())
+		if err != nil {
+			return err
+		}
+		if !retired {
+			file = infra.Foreign
+			command.Warn(c, "%s was written or changed by somebody else, and stays", t.store.Path(t.Environment()))
+		}
+	}
+	state, err := t.Down(c.Context, destroy)
+	if err != nil {
+		return err
+	}
+	switch {
+	case destroy.Registry:
+		state.Outputs = nil
+		return t.answer(c, state, file)
+	case destroy.Storage && state.Outputs != nil:
+		return t.publish(c, state)
+	}
+	if file, err = t.files.State(t.Environment(), state.Outputs); err != nil {
+		return err
+	}
+	return t.answer(c, state, file)
+}
+
+// confirm makes sure that whoever destroys data knows whose.
+func (t *target) confirm(c *cli.Context, destroy infra.Destruction) error {
+	name, typed := t.Environment(), c.String("confirm")
+	if !destroy.Any() {
+		if typed != "" {
+			return command.Usage("", "--confirm goes with --destroy-registry or --destroy-storage")
+		}
+		return nil
+	}
+	var what []string
+	if destroy.Registry {
+		what = append(what, "every bundle in its registry")
+	}
+	if destroy.Storage {
+		what = append(what, "every job and result in its storage")
+	}
+	if typed == "" && command.Interactive(c) {
+		var err error
+		question := fmt.Sprintf("This removes %s, for good. Type the environment's name (%s) to go on: ", strings.Join(what, " and "), name)
+		if typed, err = command.Ask(c, question); err != nil {
+			return err
+		}
+	}
+	if typed == "" {
+		again := slices.DeleteFunc([]string{"mops infra down", flagIf(destroy.Registry, "--destroy-registry"), flagIf(destroy.Storage, "--destroy-storage"), "--confirm " + name},
+			func(s string) bool { return s == "" })
+		return command.Usage(strings.Join(again, " "), "removing %s needs the environment's name", strings.Join(what, " and "))
+	}
+	if typed != name {
+		return command.Usage("--confirm "+name, "nothing was removed: the environment is %s, not %s", name, contracts.Quote(typed))
+	}
+	return nil
+}
+
+func flagIf(given bool, flag string) string {
+	if given {
+		return flag
+	}
+	return ""
+}
