@@ -27,7 +27,8 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"github.com/modelops-suite/modelops-go/bundle-worker/internal/cache/lock"
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/lock"
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/owned"
 	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/bundleoci"
 )
@@ -70,17 +71,8 @@ const (
 // somebody else, or that others may write to, is refused: whoever can write there decides
 // what runs here.
 func Open(root string) (*Cache, error) {
-	root, err := filepath.Abs(root)
+	root, err := owned.Directory(root, "MODELOPS_BUNDLES_CACHE_DIR")
 	if err != nil {
-		return nil, err
-	}
-	if err := os.MkdirAll(root, 0o700); err != nil {
-		return nil, failed("cache directory "+contracts.Quote(root)+" cannot be made", err)
-	}
-	if root, err = filepath.EvalSymlinks(root); err != nil {
-		return nil, failed("cache directory cannot be read", err)
-	}
-	if err := trusted(root); err != nil {
 		return nil, err
 	}
 	c := &Cache{root: root}

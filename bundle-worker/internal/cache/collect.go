@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/modelops-suite/modelops-go/bundle-worker/internal/cache/lock"
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/lock"
 	"github.com/modelops-suite/modelops-go/contracts"
 )
 
