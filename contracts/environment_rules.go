@@ -84,7 +84,7 @@ func (e *BundleEnvironment) check(problems *problemList) []Problem {
 	if e.Environment != "" && !environmentPattern.MatchString(e.Environment) {
 		problems.add("environment", "is "+Quote(e.Environment)+" and "+environmentNameProblem(e.Environment), "use lower-case letters, digits and '-', as in dev or team-2")
 	}
-	e.Registry.check(problems, warnings)
+	e.Registry.check(problems)
 	if !e.redacted {
 		checkPlaceholder("registry.password", e.Registry.Password, problems)
 	}
@@ -154,7 +154,7 @@ func parseTimestamp(s string) (time.Time, bool) {
 // sent there.
 var acrPattern = regexp.MustCompile(`\A[a-z0-9]{5,50}(-[a-z0-9]+)?(\.[a-z0-9]+\.geo)?\.azurecr\.(io|cn|us)\z`)
 
-func (r Registry) check(problems, warnings *problemList) {
+func (r Registry) check(problems *problemList) {
 	if r.LoginServer != "" && !problems.has("registry.login_server") {
 		r.checkLoginServer(problems)
 	}
@@ -164,7 +164,7 @@ func (r Registry) check(problems, warnings *problemList) {
 	if r.CAFile != "" {
 		checkFile("registry.ca_file", r.CAFile, problems)
 		if r.PlainHTTP() {
-			warnings.add("registry.ca_file", "has no effect: this registry is spoken to without TLS", "leave it out")
+			problems.add("registry.ca_file", "would have no effect: this registry is spoken to without TLS", "leave it out")
 		}
 	}
 	if strings.Contains(r.Username, ":") {

@@ -152,11 +152,11 @@ func TestEnvironmentWarnings(t *testing.T) {
 		{"key with escape", `"\e[2J": x`, `"\x1b[2J"`, "warning: is not a key"},
 		{"case", "Environment: prod", "Environment", "differs from the key environment only in case"},
 	})
-	_, warnings, err := contracts.ParseEnvironment("", []byte(strings.Replace(registryOnly, "{", "{registry_name: x, usernam: y, ca_file: /ca.pem, ", 1)))
+	_, warnings, err := contracts.ParseEnvironment("", []byte(strings.Replace(registryOnly, "{", "{registry_name: x, usernam: y, ", 1)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for field, hint := range map[string]string{"registry.registry_name": "docs/environment-file.md", "registry.usernam": "did you mean username?", "registry.ca_file": "leave it out"} {
+	for field, hint := range map[string]string{"registry.registry_name": "docs/environment-file.md", "registry.usernam": "did you mean username?"} {
 		if !slices.ContainsFunc(warnings, func(p contracts.Problem) bool { return p.Field == field && strings.Contains(p.Hint, hint) }) {
 			t.Errorf("no warning of %s with hint %q: %v", field, hint, warnings)
 		}

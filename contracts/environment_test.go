@@ -189,6 +189,7 @@ func TestParseEnvironmentRefused(t *testing.T) {
 		{"placeholder", strings.Replace(set("registry", "username", "u"), "registry:", "registry:\n  password: \"[redacted]\"", 1), "registry.password", "stands for a secret"},
 		{"insecure acr", set("registry", "insecure", "true"), "registry.insecure", "never sent in the clear"},
 		{"ca_file", set("registry", "ca_file", "ca.pem"), "registry.ca_file", "not an absolute path"},
+		{"ca_file without TLS", strings.Replace(set("registry", "login_server", `"localhost:5555"`), "provider: acr", "provider: docker\n  ca_file: /ca.pem", 1), "registry.ca_file", "without TLS"},
 		{"metadata service", strings.Replace(set("registry", "login_server", `"169.254.169.254:80"`), "acr", "docker", 1), "registry.login_server", "cloud's own services"},
 		{"wire server", strings.Replace(set("registry", "login_server", "168.63.129.16"), "acr", "docker", 1), "registry.login_server", "cloud's own services"},
 		{"link local", strings.Replace(set("registry", "login_server", `"[fe80::1]:5000"`), "acr", "docker", 1), "registry.login_server", "cloud's own services"},

@@ -63,7 +63,7 @@ version: "1.1"
 
 // Keys that the contract does not have stay where they were, with what they held.
 func TestEnvironmentMarshalKeepsUnknown(t *testing.T) {
-	text := registryOnly + `account: {"yes": [1, 1.5, 1e+20, null, true, "é", [], {}, [[x], {a: b}]], "n": "5"}
+	text := registryOnly + `account: {"yes": [1, 1.5, 1e+20, null, true, "é", [], {}, [[x], {a: b}], 18446744073709551615, "\t\u2028\U0001F600\U000E0001\x85"], "n": "5"}
 compute: {provider: dask, scheduler: 'tcp://h:1', image: i, kubernetes: {namespace: ns, zone: z}}
 version: "1.7"
 `
@@ -104,6 +104,8 @@ account:
         - "x"
       -
         a: "b"
+    - 18446744073709551615
+    - "\t\u2028😀\U000E0001\x85"
   "n": "5"
 `
 	if diff := cmp.Diff(want, string(got)); diff != "" {

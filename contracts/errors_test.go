@@ -105,6 +105,9 @@ func TestError(t *testing.T) {
 	if got := contracts.AsError(wrapped); got != typed || !errors.Is(wrapped, fs.ErrClosed) {
 		t.Errorf("AsError = %+v", got)
 	}
+	if contracts.Except(wrapped, contracts.CodeNotFound) == nil || contracts.Except(wrapped, contracts.CodeNotFound, contracts.CodeUnavailable) != nil || contracts.Except(nil) != nil {
+		t.Error("Except lets the wrong errors through")
+	}
 	want := `{"error":{"code":"unavailable","message":"registry does not answer"}}` + "\n"
 	if got := string(contracts.MarshalEnvelope(wrapped)); got != want {
 		t.Errorf("MarshalEnvelope = %s", got)

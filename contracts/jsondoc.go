@@ -35,6 +35,7 @@ type jsonParser struct {
 	text    string
 	at      int
 	path    []string // keys and indexes that lead here
+	keys    map[string]string
 	problem *Problem
 }
 
@@ -182,7 +183,7 @@ func (p *jsonParser) object(depth int) (Value, bool) {
 		if !ok {
 			return v, false
 		}
-		members = append(members, Member{key, v})
+		members = append(members, Member{p.intern(key), v})
 		p.blanks()
 		switch {
 		case p.take('}'):
@@ -191,6 +192,23 @@ func (p *jsonParser) object(depth int) (Value, bool) {
 			return p.fail("has a mapping without , or }", "write a comma between two keys, } after the last")
 		}
 	}
+}
+
+// intern gives equal keys the same memory: the sets of a study repeat theirs
+// thousands of times.
+func (p *jsonParser) intern(key string) string {
+	const most = 1024
+	known, there := p.keys[key]
+	if there {
+		return known
+	}
+	if p.keys == nil {
+		p.keys = map[string]string{}
+	}
+	if len(p.keys) < most {
+		p.keys[key] = key
+	}
+	return key
 }
 
 // keySet finds a repeated key. Small mappings, of which a study has thousands, are

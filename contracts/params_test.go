@@ -2,6 +2,7 @@ package contracts_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -168,6 +169,36 @@ func TestValue(t *testing.T) {
 	}
 }
 
+// manyKeys are n members of a mapping, k0 to k(n-1).
+func manyKeys(n int) string {
+	keys := make([]string, n)
+	for i := range keys {
+		keys[i] = fmt.Sprintf(`"k%d":%d`, i, i)
+	}
+	return strings.Join(keys, ",")
+}
+
+// The canonical form is Python's json.dumps with ensure_ascii off.
+func TestCanonicalString(t *testing.T) {
+	in := `"\u0000\u0001\b\t\n\u000b\f\r\u001f \"\\\/\u007f\u0080\u2028<>&\ud83d\ude00"`
+	want := "\"\\u0000\\u0001\\b\\t\\n\\u000b\\f\\r\\u001f \\\"\\\\/\x7f\u0080\u2028<>&\U0001F600\""
+	var v contracts.Value
+	if err := v.UnmarshalJSON([]byte(in)); err != nil {
+		t.Fatal(err)
+	}
+	got, err := v.MarshalJSON()
+	if err != nil || string(got) != want {
+		t.Errorf("canonical form = %q, want %q, %v", got, want, err)
+	}
+	if v.Kind() != contracts.KindString {
+		t.Errorf("kind = %v", v.Kind())
+	}
+	var large contracts.Value
+	if err := large.UnmarshalJSON([]byte("{" + manyKeys(40) + "}")); err != nil || len(large.Members()) != 40 {
+		t.Errorf("40 keys: %d, %v", len(large.Members()), err)
+	}
+}
+
 func TestJSONRefused(t *testing.T) {
 	for text, says := range map[string]string{
 		`{"a":1,"a":2}`:                 `key "a" is there twice (line 1, column 8)`,
@@ -191,6 +222,11 @@ func TestJSONRefused(t *testing.T) {
 		"{\"a\":\"\xff\"}":              "not valid UTF-8",
 		"{\"a\\n\":\"\\n\xff\"}":        "not valid UTF-8",
 		"{\"a\":\"\n\"}":                "control character",
+		`{"a":"\u12g4"}`:                "invalid escape",
+		`{"a":"\u12`:                    "invalid escape",
+		`{"a":"\n`:                      "without an end",
+		"{\"a\":\"\\n\x01\"}":           "control character",
+		`{` + manyKeys(40) + `,"k3":1}`: `key "k3" is there twice`,
 		`{"a":tru}`:                     `"t"`,
 		`{} {}`:                         "after its end",
 		"\ufeff{}":                      "byte order mark",

@@ -208,7 +208,7 @@ func TestStudyWarnings(t *testing.T) {
 func TestStudyMarshal(t *testing.T) {
 	text := study(`{"beta":0.1053,"n":3},{"params":{"s":"<é>","b":true},"seed":18446744073709551615}`, `"sampling_method":"sobol"`, `"n_replicates":2`,
 		`"outputs":["b","a"]`, `"targets":["targets.x:y"]`, `"resources":{"memory":"1Gi","timeout":90,"commands":["Rscript"]}`,
-		`"metadata":{"n_samples":4,"seed":1.50,"tags":{},"big":18446744073709551616}`)
+		`"metadata":{"n_samples":4,"seed":1.50,"tags":{},"big":18446744073709551616,"list":[true,null,"x"]}`)
 	s := parseStudy(t, text)
 	out, err := json.Marshal(s)
 	if err != nil {
