@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/modelops-suite/modelops-go/contracts/conformance"
@@ -31,6 +32,25 @@ func TestCheckEnvironment(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// The documentation's examples are files that the documentation accepts.
+func TestDocumentedExamples(t *testing.T) {
+	page, err := os.ReadFile("../../docs/environment-file.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	examples := 0
+	for _, block := range strings.Split(string(page), "```yaml\n")[1:] {
+		example, _, _ := strings.Cut(block, "```")
+		if report := conformance.CheckEnvironment("dev.yaml", []byte(example)); !report.Valid || len(report.Warnings) > 0 {
+			t.Errorf("%+v\n%s", report, example)
+		}
+		examples++
+	}
+	if examples != 2 {
+		t.Errorf("the page has %d examples", examples)
 	}
 }
 
