@@ -1,0 +1,234 @@
+//go:build unix
+
+package pyenv
+
+import (
+	"archive/zip"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/modelops-suite/modelops-go/contracts"
+)
+
+// bundleWith is a bundle's directory with these files; name.whl becomes a wheel of a
+// package "tiny" whose module says the content.
+func bundleWith(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, content := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(name, ".whl") {
+			writeWheel(t, path, content)
+			continue
+		}
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func writeWheel(t *testing.T, path, content string) {
+	t.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	z := zip.NewWriter(f)
+	for _, file := range [][2]string{
+		{"tiny/__init__.py", content},
+		{"tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n"},
+		{"tiny-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"},
+		{"tiny-1.0.dist-info/RECORD", "tiny/__init__.py,,\ntiny-1.0.dist-info/METADATA,,\ntiny-1.0.dist-info/WHEEL,,\ntiny-1.0.dist-info/RECORD,,\n"},
+	} {
+		w, err := z.Create(file[0])
+		if err == nil {
+			_, err = w.Write([]byte(file[1]))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func options(t *testing.T, bundle string) Options {
+	t.Helper()
+	return Options{Bundle: bundle, Root: filepath.Join(t.TempDir(), "venvs"), Environ: append(os.Environ(), "PIP_NO_INDEX=1", "REGISTRY_PASSWORD=CANARY")}
+}
+
+func TestOwnPython(t *testing.T) {
+	for name, files := range map[string]map[string]string{
+		"nothing":                 {"wire.py": ""},
+		"no dependencies":         {"pyproject.toml": "[project]\nname = \"x\"\nrequires-python = \">=3.9\"\ndependencies = []\n"},
+		"an empty requirements":   {"requirements.txt": "# nothing\n\n"},
+		"another tool's settings": {"pyproject.toml": "[tool.black]\nline-length = 100\n"},
+	} {
+		opts := options(t, bundleWith(t, files))
+		env, err := Ensure(context.Background(), opts)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if env.Record.Python == "" || !strings.Contains(env.Record.Platform, "-") || len(env.Digest) != 64 {
+			t.Errorf("%s: %+v", name, env)
+		}
+		if _, err := os.Stat(opts.Root); err == nil {
+			t.Errorf("%s: something was built", name)
+		}
+	}
+}
+
+func TestBuiltOnceAndShared(t *testing.T) {
+	files := map[string]string{"requirements.txt": "tiny==1.0\n", "wheels/tiny-1.0-py3-none-any.whl": "WORD = 'hello'\n"}
+	opts := options(t, bundleWith(t, files))
+	var log countingWriter
+	opts.Log = &log
+	var group sync.WaitGroup
+	var envs [4]*Env
+	for i := range envs {
+		group.Go(func() {
+			env, err := Ensure(context.Background(), opts)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			envs[i] = env
+		})
+	}
+	group.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
+	if log.lines() != 1 {
+		t.Errorf("built %d times", log.lines())
+	}
+	for _, env := range envs[1:] {
+		if env.Digest != envs[0].Digest || env.Record.Packages["tiny"] != "1.0" {
+			t.Errorf("%+v", env)
+		}
+	}
+	out, err := exec.Command(envs[0].Python, "-I", "-c", "import tiny; print(tiny.WORD)").Output()
+	if err != nil || strings.TrimSpace(string(out)) != "hello" {
+		t.Errorf("%q, %v", out, err)
+	}
+
+	other := opts
+	other.Bundle = bundleWith(t, files) // another bundle with the same dependencies
+	if env, err := Ensure(context.Background(), other); err != nil || env.Python != envs[0].Python {
+		t.Errorf("not shared: %+v, %v", env, err)
+	}
+	files["requirements.txt"] = "# changed\ntiny\n"
+	other.Bundle = bundleWith(t, files)
+	if env, err := Ensure(context.Background(), other); err != nil || env.Python == envs[0].Python {
+		t.Errorf("other dependencies, the same environment: %+v, %v", env, err)
+	}
+}
+
+type countingWriter struct {
+	mu sync.Mutex
+	n  int
+}
+
+func (w *countingWriter) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.n++
+	return len(p), nil
+}
+
+func (w *countingWriter) lines() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.n
+}
+
+func TestFailedBuilds(t *testing.T) {
+	opts := options(t, bundleWith(t, map[string]string{"requirements.txt": "no-such-package-anywhere==9.9\n"}))
+	for range 2 { // the second is built again, not taken from the first
+		_, err := Ensure(context.Background(), opts)
+		e := contracts.AsError(err)
+		if e == nil || e.Code != contracts.CodeDependencies || !strings.Contains(e.StderrTail, "no-such-package-anywhere") || !strings.Contains(e.Message, "no-such-package-anywhere") {
+			t.Fatalf("%+v", e)
+		}
+		entries, err := os.ReadDir(opts.Root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, entry := range entries {
+			if entry.Name() != "locks" {
+				t.Errorf("%s was left behind", entry.Name())
+			}
+		}
+	}
+}
+
+func TestRefusedBeforeAnythingIsBuilt(t *testing.T) {
+	for name, c := range map[string]struct {
+		files map[string]string
+		want  string
+	}{
+		"another Python": {map[string]string{"pyproject.toml": "[project]\nrequires-python = \">=4.2\"\ndependencies = [\"tiny\"]\n"}, ">=4.2"},
+		"broken TOML":    {map[string]string{"pyproject.toml": "[project\n"}, "pyproject.toml is broken"},
+		"odd specifier":  {map[string]string{"pyproject.toml": "[project]\nrequires-python = \"three\"\n"}, "is not understood"},
+	} {
+		opts := options(t, bundleWith(t, c.files))
+		_, err := Ensure(context.Background(), opts)
+		if contracts.AsError(err) == nil || contracts.AsError(err).Code != contracts.CodeDependencies || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestLockWithoutUV(t *testing.T) {
+	w := &wants{source: "uv.lock"}
+	t.Setenv("PATH", t.TempDir())
+	_, err := chooseInstaller("python3", w)
+	if err == nil || !strings.Contains(err.Error(), "no uv") || contracts.AsError(err).Hint == "" {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestInstallerEnviron(t *testing.T) {
+	got := strings.Join(installerEnviron([]string{
+		"PIP_INDEX_URL=a", "UV_INDEX=b", "GIT_SSH_COMMAND=c", "https_proxy=d", "PATH=e", "HOME=/h",
+		"REGISTRY_PASSWORD=CANARY", "AZURE_STORAGE_CONNECTION_STRING=CANARY", "AWS_SECRET_ACCESS_KEY=CANARY", "MODELOPS_BUNDLE_REGISTRY=CANARY",
+	}, "/env"), " ")
+	for _, want := range []string{"PIP_INDEX_URL=a", "UV_INDEX=b", "GIT_SSH_COMMAND=c", "https_proxy=d", "PATH=e", "VIRTUAL_ENV=/env"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %s in %s", want, got)
+		}
+	}
+	if strings.Contains(got, "CANARY") {
+		t.Errorf("an installer gets %s", got)
+	}
+}
+
+func TestSatisfies(t *testing.T) {
+	for _, c := range []struct {
+		version, specifier string
+		want               bool
+	}{
+		{"3.12.1", ">=3.11", true}, {"3.10.9", ">=3.11", false}, {"3.12.1", ">=3.12.2", false}, {"3.12.1", ">=3.11,<3.13", true},
+		{"3.13.0", ">=3.11,<3.13", false}, {"3.13.0rc1", ">=3.13", true}, {"3.12.1", "==3.12.*", true}, {"3.13.1", "==3.12.*", false},
+		{"3.12.1", "==3.12", false}, {"3.12.0", "==3.12", true}, {"3.12.1", "!=3.12.*", false}, {"3.12.1", "!=3.12.2", true},
+		{"3.12.5", "~=3.12.1", true}, {"3.13.0", "~=3.12.1", false}, {"3.13.0", "~=3.12", true}, {"4.0.0", "~=3.12", false},
+		{"3.12.1", ">3.12", true}, {"3.12.0", ">3.12", false}, {"3.12.1", "<=3.12", false}, {"3.12.1", "<4", true}, {"3.9.2", ">=3.10", false},
+	} {
+		got, understood := satisfies(c.version, c.specifier)
+		if got != c.want || !understood {
+			t.Errorf("Python %s, %s: %v, %v", c.version, c.specifier, got, understood)
+		}
+	}
+}
