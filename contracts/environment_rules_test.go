@@ -42,10 +42,12 @@ func checkRules(t *testing.T, rules []rule) {
 	}
 }
 
-func TestStorageRules(t *testing.T) {
-	azure := func(connection string) string {
-		return `storage: {provider: azure, container: blobs, connection_string: "` + connection + `"}`
-	}
+// azure is a storage block with the connection string.
+func azure(connection string) string {
+	return `storage: {provider: azure, container: blobs, connection_string: "` + connection + `"}`
+}
+
+func TestStorageAccepted(t *testing.T) {
 	checkRules(t, []rule{
 		{"azure key", azure(connection), "", ""},
 		{"azure key, trailing ;", azure(connection + ";"), "", ""},
@@ -68,7 +70,11 @@ func TestStorageRules(t *testing.T) {
 		{"fs temporary", "storage: {provider: fs, container: /tmp/x/storage}", "", ""},
 		{"fs on a Mac", "storage: {provider: fs, container: /private/var/folders/zz/x/storage}", "", ""},
 		{"fs on Windows", `storage: {provider: fs, container: 'C:\Users\ada\.modelops\local\storage'}`, "", ""},
+	})
+}
 
+func TestStorageRefused(t *testing.T) {
+	checkRules(t, []rule{
 		{"azure takes no key", "storage: {provider: azure, container: blobs, access_key: k, secret_key: s}", "storage.access_key", "is not used with provider azure"},
 		{"azure takes no region", "storage: {provider: azure, container: blobs, region: x}", "storage.region", "connection_string, endpoint, prefix"},
 		{"s3 takes no connection string", "storage: {provider: s3, container: bucket, connection_string: x}", "storage.connection_string", "is not used with provider s3"},
@@ -106,6 +112,9 @@ func TestStorageRules(t *testing.T) {
 		{"connection twice by case", azure("AccountName=a;accountname=b;AccountKey=QQ=="), "storage.connection_string", "twice"},
 		{"placeholder", azure("[redacted]"), "storage.connection_string", "stands for a secret"},
 	})
+}
+
+func TestStorageDirectories(t *testing.T) {
 	for _, directory := range []string{"/", "/etc", "/etc/x", "/usr/local/x", "/bin", "/proc/self", "/dev/shm", "/home", "/root", "/tmp", "/var", "/var/lib", "/System/x",
 		"/private/etc/x", "/private/var", "x/y", "./x", "~/x", "/x/../etc", "/x/", "//x/y", "/x/.", "C:", `C:\`, `C:\Windows\x`, `c:/program files/x`, `C:\x\..\Windows`, `\\host\share`} {
 		text := registryOnly + "storage: {provider: fs, container: '" + directory + "'}\n"

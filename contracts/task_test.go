@@ -120,10 +120,9 @@ func TestTaskKeyIgnores(t *testing.T) {
 	}
 }
 
-// Whatever is part of a task's identity changes its key, over many random tasks, and
-// no two different tasks share one.
-func TestTaskKeyDistinguishes(t *testing.T) {
-	random := rand.New(rand.NewPCG(1, 2))
+// randomTask draws from few values, so that tasks differ in little or nothing.
+func randomTask(t *testing.T, random *rand.Rand) (contracts.SimTask, contracts.Digest) {
+	t.Helper()
 	word := func() string {
 		letters := []rune("ab\"\\/|:,{}é0 \n")
 		s := make([]rune, 1+random.IntN(4))
@@ -140,6 +139,30 @@ func TestTaskKeyDistinguishes(t *testing.T) {
 		}
 		return []contracts.Value{contracts.IntValue(int64(n)), float, contracts.StringValue(fmt.Sprint(n)), contracts.BoolValue(n == 0), contracts.StringValue(word())}[random.IntN(5)]
 	}
+	task := contracts.SimTask{Entrypoint: word() + "/" + word(), Seed: random.Uint64N(3), Params: contracts.TaskParams{Values: contracts.Params{"typed": contracts.IntValue(int64(random.IntN(3)))}}}
+	for range random.IntN(3) {
+		task.Params.Values[word()] = value()
+	}
+	for range random.IntN(3) {
+		task.Outputs = append(task.Outputs, word())
+	}
+	return task, contracts.DigestOf([]byte{byte(random.IntN(3))})
+}
+
+// taskIdentity is everything that a task's key is of, in another form.
+func taskIdentity(t *testing.T, task contracts.SimTask, content contracts.Digest) string {
+	t.Helper()
+	params, err := json.Marshal(task.Params.Values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	outputs := slices.Compact(slices.Sorted(slices.Values(task.Outputs)))
+	return fmt.Sprintf("%s %q %q %d %s", content, task.Entrypoint, outputs, task.Seed, params)
+}
+
+// Whatever is part of a task's identity changes its key, over many random tasks, and
+// no two different tasks share one.
+func TestTaskKeyDistinguishes(t *testing.T) {
 	changes := map[string]func(*contracts.SimTask, *contracts.Digest){
 		"content":     func(_ *contracts.SimTask, d *contracts.Digest) { *d = contracts.DigestOf([]byte(*d)) },
 		"entry point": func(t *contracts.SimTask, _ *contracts.Digest) { t.Entrypoint += "x" },
@@ -157,24 +180,12 @@ func TestTaskKeyDistinguishes(t *testing.T) {
 			t.Params.Values["typed"] = contracts.IntValue(1 << 40)
 		},
 	}
+	random := rand.New(rand.NewPCG(1, 2))
 	seen := map[string]string{}
 	for range 20000 {
-		content := contracts.DigestOf([]byte{byte(random.IntN(3))})
-		task := contracts.SimTask{Entrypoint: word() + "/" + word(), Seed: random.Uint64N(3), Params: contracts.TaskParams{Values: contracts.Params{"typed": contracts.IntValue(int64(random.IntN(3)))}}}
-		for range random.IntN(3) {
-			task.Params.Values[word()] = value()
-		}
-		for range random.IntN(3) {
-			task.Outputs = append(task.Outputs, word())
-		}
-		outputs := slices.Clone(task.Outputs)
-		slices.Sort(outputs)
-		params, err := json.Marshal(task.Params.Values)
-		if err != nil {
-			t.Fatal(err)
-		}
+		task, content := randomTask(t, random)
+		identity := taskIdentity(t, task, content)
 		key := task.Key(content)
-		identity := fmt.Sprintf("%s %q %q %d %s", content, task.Entrypoint, slices.Compact(outputs), task.Seed, params)
 		if other, there := seen[key]; there && other != identity {
 			t.Fatalf("one key for two tasks:\n%s\n%s", identity, other)
 		}
