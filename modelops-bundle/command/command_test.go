@@ -103,7 +103,7 @@ func fail(c *cli.Context) error {
 	case "envelope":
 		return &contracts.Error{
 			Code: contracts.CodeInvalidEnvironment, Message: "dev.yaml is \x1b[31mbroken", Hint: "mend it",
-			Problems: []contracts.Problem{{Field: "registry", Message: "is missing", Hint: "add it"}},
+			Problems: []contracts.Problem{{Field: "registry", Message: "is missing", Hint: "add it"}, {Message: "is short"}},
 		}
 	case "model":
 		return &contracts.Error{Code: contracts.CodeModel, Type: "ValueError", Message: "beta is negative", Traceback: "Traceback:\n  x\n", StderrTail: "warming up\n"}

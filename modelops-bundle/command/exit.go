@@ -145,8 +145,12 @@ func (r reporter) report(e *contracts.Error) int {
 func Text(e *contracts.Error) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "error: %s\n", contracts.Lines(e.Message))
-	writeProblems(&b, e.Problems)
-	if e.Hint != "" {
+	hinted := false
+	if len(e.Problems) > 1 { // one problem is what the message says
+		writeProblems(&b, e.Problems)
+		hinted = slices.ContainsFunc(e.Problems, func(p contracts.Problem) bool { return p.Hint == e.Hint })
+	}
+	if e.Hint != "" && !hinted {
 		fmt.Fprintf(&b, "hint: %s\n", contracts.Lines(e.Hint))
 	}
 	writeBlock(&b, "traceback", e.Traceback)

@@ -93,7 +93,10 @@ func envList(c *cli.Context) error {
 func listText(w io.Writer, list []listed) {
 	rows := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, l := range list {
-		mark, state := " ", l.Registry+"\t"+l.Storage
+		mark, state := " ", l.Registry
+		if l.Storage != "" {
+			state += "\t" + l.Storage
+		}
 		if l.InForce {
 			mark = "*"
 		}

@@ -3,8 +3,6 @@ package cli
 import (
 	"fmt"
 	"io"
-	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -17,7 +15,6 @@ import (
 	"github.com/modelops-suite/modelops-go/modelops-bundle/environment"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra/local"
-	"github.com/modelops-suite/modelops-go/modelops/internal/localregistry"
 )
 
 func infraCommand() *cli.Command {
@@ -120,26 +117,6 @@ func chooseProvider(c *cli.Context) (*target, error) {
 	return nil, command.Usage("mops infra up --provider local", "provider %s (by %s) is neither local nor azure", contracts.Quote(name), by)
 }
 
-// registryLaunch makes the command of the local registry's process: this program again.
-func registryLaunch(c *cli.Context) (localregistry.Launch, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, &contracts.Error{Code: contracts.CodeFailed, Message: "find this program's own file: " + err.Error()}
-	}
-	env := command.EnvOf(c)
-	var environ []string
-	for _, key := range []string{"PATH", "HOME", "TMPDIR", "TEMP", "TMP", "USERPROFILE", "SYSTEMROOT", "GOCOVERDIR"} {
-		if value := env.Getenv(key); value != "" {
-			environ = append(environ, key+"="+value)
-		}
-	}
-	return func(dir, id string) *exec.Cmd {
-		cmd := exec.Command(self, localRegistryName, "--dir", dir, "--instance", id)
-		cmd.Dir, cmd.Env = dir, environ
-		return cmd
-	}, nil
-}
-
 func infraUp(c *cli.Context) error {
 	t, err := chooseProvider(c)
 	if err != nil {
@@ -158,6 +135,9 @@ func infraUp(c *cli.Context) error {
 	state, err := t.Up(c.Context)
 	if err != nil {
 		return err
+	}
+	if was, is := before.Outputs, state.Outputs; was != nil && is != nil && was.Registry.LoginServer != is.Registry.LoginServer {
+		command.Warn(c, "the registry is now at %s: another program has the port of %s", is.Registry.LoginServer, was.Registry.LoginServer)
 	}
 	if err := t.publish(c, state); err != nil {
 		return err

@@ -1,11 +1,17 @@
 package cli
 
 import (
+	"hash/fnv"
 	"log/slog"
+	"os"
+	"os/exec"
+	"strconv"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/command"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/environment"
 	"github.com/modelops-suite/modelops-go/modelops/internal/localregistry"
 )
 
@@ -19,11 +25,60 @@ func localRegistryCommand() *cli.Command {
 		Hidden: true,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "dir", Usage: "`DIRECTORY` of the registry", Required: true},
+			&cli.IntFlag{Name: "port", Usage: "`PORT` to listen on when none is recorded"},
 			&cli.StringFlag{Name: "instance", Usage: "`ID` that it answers", Required: true},
 		},
 		Action: func(c *cli.Context) error {
 			log := slog.New(slog.NewTextHandler(command.EnvOf(c).Stderr, nil))
-			return localregistry.Serve(c.Context, c.String("dir"), c.String("instance"), log)
+			options := localregistry.Options{Dir: c.String("dir"), ID: c.String("instance"), Port: c.Int("port")}
+			return localregistry.Serve(c.Context, options, log)
 		},
 	}
+}
+
+// registryLaunch makes the command of the local registry's process: this program again.
+func registryLaunch(c *cli.Context) (localregistry.Launch, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, &contracts.Error{Code: contracts.CodeFailed, Message: "find this program's own file: " + err.Error()}
+	}
+	env := command.EnvOf(c)
+	port, err := firstPort(env)
+	if err != nil {
+		return nil, err
+	}
+	var environ []string
+	for _, key := range []string{"PATH", "HOME", "TMPDIR", "TEMP", "TMP", "USERPROFILE", "SYSTEMROOT", "GOCOVERDIR"} {
+		if value := env.Getenv(key); value != "" {
+			environ = append(environ, key+"="+value)
+		}
+	}
+	return func(dir, id string) *exec.Cmd {
+		cmd := exec.Command(self, localRegistryName, "--dir", dir, "--instance", id, "--port", strconv.Itoa(port))
+		cmd.Dir, cmd.Env = dir, environ
+		return cmd
+	}, nil
+}
+
+// firstPort is the port that a home's registry begins with: 5555 for the user's own
+// home. Another home begins elsewhere, each with its own: while one of them is stopped,
+// none of the others may come to listen where its environment file says.
+func firstPort(env command.Env) (int, error) {
+	const usual, first, count = 5555, 20000, 10000 // below the ports that systems give out
+	home, err := environment.Home(env.Getenv)
+	if err != nil {
+		return 0, err
+	}
+	own, err := environment.Home(func(key string) string {
+		if key == "MODELOPS_HOME" {
+			return ""
+		}
+		return env.Getenv(key)
+	})
+	if err == nil && home == own {
+		return usual, nil
+	}
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(home)) // it never fails
+	return first + int(hash.Sum32()%count), nil
 }

@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) == 4 && os.Args[1] == "local-registry" {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		defer stop()
-		if err := Serve(ctx, os.Args[2], os.Args[3], slog.New(slog.NewTextHandler(os.Stderr, nil))); err != nil {
+		if err := Serve(ctx, Options{Dir: os.Args[2], ID: os.Args[3]}, slog.New(slog.NewTextHandler(os.Stderr, nil))); err != nil {
 			fmt.Fprintln(os.Stderr, "error:", err)
 			os.Exit(1)
 		}

@@ -1,6 +1,7 @@
 package localregistry
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -22,17 +23,23 @@ import (
 )
 
 const (
-	defaultPort   = 5555
 	lockPatience  = time.Second // a command that asks whether the lock is held holds it for a moment
 	lookAgain     = time.Second // how often a server asks whether it is still wanted
 	shutdownGrace = 10 * time.Second
 )
 
-// Serve is the server's process: it serves the directory dir as the instance id until
-// ctx ends, a command asks it to stop, or its directory is gone. Of several for one
-// directory all but the first end at once.
-func Serve(ctx context.Context, dir, id string, log *slog.Logger) error {
-	r := Open(dir)
+// Options are what a server's process is told.
+type Options struct {
+	Dir  string
+	ID   string // of the instance
+	Port int    // to listen on when none is recorded; 0 for any
+}
+
+// Serve is the server's process: it serves the directory until ctx ends, a command asks
+// it to stop, or its directory is gone. Of several for one directory all but the first
+// end at once.
+func Serve(ctx context.Context, options Options, log *slog.Logger) error {
+	r := Open(options.Dir)
 	if err := r.prepare(); err != nil {
 		return err
 	}
@@ -43,7 +50,7 @@ func Serve(ctx context.Context, dir, id string, log *slog.Logger) error {
 		return failed("lock "+contracts.Quote(lock.Path()), err)
 	} else if !free {
 		return &contracts.Error{Code: contracts.CodeConflict, Stage: contracts.StageProvision,
-			Message: "local registry: another process serves " + contracts.Quote(dir)}
+			Message: "local registry: another process serves " + contracts.Quote(r.dir)}
 	}
 	defer lock.Close()
 	if err := r.sweep(); err != nil {
@@ -56,11 +63,11 @@ func Serve(ctx context.Context, dir, id string, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	listener, err := listen(before.Port, log)
+	listener, err := listen(cmp.Or(before.Port, options.Port), log)
 	if err != nil {
 		return err
 	}
-	i := Instance{PID: os.Getpid(), Port: listener.Addr().(*net.TCPAddr).Port, ID: id, Token: rand.Text(), Started: time.Now().UTC().Truncate(time.Second)}
+	i := Instance{PID: os.Getpid(), Port: listener.Addr().(*net.TCPAddr).Port, ID: options.ID, Token: rand.Text(), Started: time.Now().UTC().Truncate(time.Second)}
 	if err := r.record(i); err != nil {
 		_ = listener.Close()
 		return err
@@ -122,12 +129,8 @@ func (r *Registry) watch(ctx context.Context, stop func(), i Instance, log *slog
 	}
 }
 
-// listen takes the port that was recorded, or the usual one, or a free one.
-func listen(recorded int, log *slog.Logger) (net.Listener, error) {
-	port := recorded
-	if port == 0 {
-		port = defaultPort
-	}
+// listen takes the port, or a free one if it cannot be had.
+func listen(port int, log *slog.Logger) (net.Listener, error) {
 	listener, err := listenOn(port)
 	if err == nil {
 		return listener, nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -153,7 +154,11 @@ func (r *Registry) Stop(ctx context.Context) (stopped bool, err error) {
 	if err != nil || !running {
 		return false, err
 	}
-	if _, err := ask(ctx, "POST", i, stopPath); err != nil {
+	if _, err := ask(ctx, http.MethodPost, i, stopPath); err != nil {
+		// It may be ending already, or have stopped answering since it was found.
+		if _, running, settledErr := r.settled(ctx); settledErr != nil || !running {
+			return true, settledErr
+		}
 		return false, failed("ask it to stop", err)
 	}
 	return true, r.waitUntilGone(ctx, i)
