@@ -1,0 +1,137 @@
+//go:build unix
+
+package wire
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/runner"
+	"github.com/modelops-suite/modelops-go/contracts"
+)
+
+// CommandLaunch is what a command runs with.
+type CommandLaunch struct {
+	Supervisor *runner.Supervisor
+	Command    []string
+	Bundle     string   // the bundle's directory
+	Environ    []string // the worker's own; the process gets what it may see of it
+	Cores      int
+}
+
+// RunCommand runs a bundle's command for one task and hands the files that it wrote to
+// collect. It answers with what the command printed.
+func RunCommand(ctx context.Context, l CommandLaunch, task *contracts.SimTask, collect *Collector) (output string, err error) {
+	scratch, err := runner.NewScratch()
+	if err != nil {
+		return "", cannotPrepare(err)
+	}
+	defer func() { _ = scratch.Remove() }() // a temporary directory that cannot be removed harms nothing
+	dirs, err := scratch.Task()
+	if err != nil {
+		return "", cannotPrepare(err)
+	}
+	stdin, err := taskFile(dirs, task)
+	if err != nil {
+		return "", cannotPrepare(err)
+	}
+	defer stdin.Close()
+	env := runner.Environ(l.Environ, l.Cores, dirs.Environment())
+	program, err := lookUp(l.Command[0], l.Bundle, env)
+	if err != nil {
+		return "", err
+	}
+	process, err := l.Supervisor.Start(runner.Spec{
+		Path: program, Args: l.Command[1:], Env: env, Dir: l.Bundle, Stdin: stdin, Scratch: scratch.Dir,
+	})
+	if err != nil {
+		return "", cannotStart(l.Command[0], err)
+	}
+	stopped := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() { defer close(stopped); process.Stop() })
+	exit := process.Wait()
+	output = process.Output.Text()
+	if !stop() {
+		<-stopped
+		err = context.Cause(ctx)
+	} else if failed := exit.Err("the command"); failed != nil {
+		err = failed
+	} else {
+		err = collect.Directory(dirs.Output)
+	}
+	if e, ok := errors.AsType[*contracts.Error](err); ok {
+		with := *e
+		with.StderrTail = output
+		err = (&with).Because(e)
+	}
+	return output, err
+}
+
+// taskFile is the task as JSON on a line, to be read from its beginning. It is a file, not
+// a pipe: a command need not read it.
+func taskFile(dirs *runner.Task, task *contracts.SimTask) (*os.File, error) {
+	data, err := json.Marshal(task)
+	if err != nil {
+		return nil, err
+	}
+	name := filepath.Join(dirs.Dir, "task.json")
+	if err := os.WriteFile(name, append(data, '\n'), 0o600); err != nil {
+		return nil, err
+	}
+	return os.Open(name)
+}
+
+// lookUp finds a program: in the bundle when its name has a slash, else on the PATH that
+// the process will have.
+func lookUp(name, bundle string, env []string) (string, error) {
+	if strings.Contains(name, "/") {
+		if !filepath.IsAbs(name) {
+			name = filepath.Join(bundle, name)
+		}
+		return name, nil
+	}
+	for _, variable := range env {
+		list, ok := strings.CutPrefix(variable, "PATH=")
+		if !ok {
+			continue
+		}
+		for _, dir := range filepath.SplitList(list) {
+			file := filepath.Join(dir, name)
+			if info, err := os.Stat(file); filepath.IsAbs(dir) && err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+				return file, nil
+			}
+		}
+	}
+	return "", &contracts.Error{
+		Code: contracts.CodeDependencies, Stage: contracts.StagePrepare,
+		Message: "command " + contracts.Quote(name) + " is not on this worker's PATH",
+		Hint:    "install it where the worker runs, or name a file of the bundle with a slash, as in ./run.sh",
+	}
+}
+
+func cannotStart(name string, err error) *contracts.Error {
+	e := &contracts.Error{
+		Code: contracts.CodeDependencies, Stage: contracts.StagePrepare,
+		Message: "command " + contracts.Quote(name) + " cannot be started: " + contracts.Quote(err.Error()),
+	}
+	switch {
+	case errors.Is(err, syscall.EACCES):
+		e.Hint = "the file needs its executable bit (chmod +x) and a first line such as #!/bin/sh; then push again"
+	case errors.Is(err, syscall.ENOEXEC):
+		e.Hint = "the file needs a first line such as #!/bin/sh, or must be a program for this machine"
+	case errors.Is(err, syscall.ENOENT):
+		e.Hint = "the file, or the interpreter in its first line, is not there"
+	}
+	return e.Because(err)
+}
+
+// LookUp says whether a command that a task asks for is there.
+func LookUp(name string, environ []string) error {
+	_, err := lookUp(name, "", runner.Environ(environ, 1, nil))
+	return err
+}

@@ -1,0 +1,280 @@
+//go:build unix
+
+package wire
+
+import (
+	"context"
+	_ "embed" // harness.py
+	"errors"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/rpc"
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/runner"
+	"github.com/modelops-suite/modelops-go/contracts"
+)
+
+//go:embed harness.py
+var harness []byte
+
+// lastWords is how long a process that closed its connection has to end by itself, so
+// that how it ended can be told.
+const lastWords = 2 * time.Second
+
+// Launch is what a session starts with.
+type Launch struct {
+	Supervisor  *runner.Supervisor
+	Interpreter string   // python, absolute
+	Bundle      string   // the bundle's directory
+	Environ     []string // the worker's own; the process gets what it may see of it
+	Cores       int
+}
+
+// Session is a Python process that calls a bundle's wire. It serves one task at a time.
+type Session struct {
+	// Info is what the process says about its interpreter.
+	Info Info
+
+	process *runner.Process
+	conn    *rpc.Conn
+	out     *os.File // requests
+	in      *os.File // answers
+	scratch *runner.Scratch
+	dead    bool
+}
+
+// Info is what an interpreter says about itself.
+type Info struct {
+	Python      string            `json:"python"` // as in 3.12.1
+	Platform    string            `json:"platform"`
+	Executable  string            `json:"executable"`
+	Packages    map[string]string `json:"packages"`
+	EntryPoints []Installed       `json:"entry_points"`
+}
+
+// Record is the environment that tasks of this interpreter have.
+func (i Info) Record() contracts.EnvironmentRecord {
+	return contracts.EnvironmentRecord{Python: i.Python, Platform: i.Platform, Packages: i.Packages}
+}
+
+// Start starts a session. The caller closes it.
+func Start(ctx context.Context, l Launch) (*Session, error) {
+	scratch, err := runner.NewScratch()
+	if err != nil {
+		return nil, cannotPrepare(err)
+	}
+	s := &Session{scratch: scratch}
+	if err := s.start(l); err != nil {
+		_ = scratch.Remove()
+		return nil, err
+	}
+	if err := s.call(ctx, "initialize", struct{}{}, &s.Info); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Session) start(l Launch) error {
+	program := filepath.Join(s.scratch.Dir, "harness.py")
+	if err := os.WriteFile(program, harness, 0o400); err != nil {
+		return cannotPrepare(err)
+	}
+	idle, err := s.scratch.Task() // for what the model does while it is imported
+	if err != nil {
+		return cannotPrepare(err)
+	}
+	requests, out, err := os.Pipe()
+	if err != nil {
+		return cannotPrepare(err)
+	}
+	defer requests.Close()
+	in, answers, err := os.Pipe()
+	if err != nil {
+		_ = out.Close()
+		return cannotPrepare(err)
+	}
+	defer answers.Close()
+	s.process, err = l.Supervisor.Start(runner.Spec{
+		Path: l.Interpreter, Args: []string{program, l.Bundle}, Dir: l.Bundle,
+		Env:   runner.Environ(l.Environ, l.Cores, idle.Environment()),
+		Files: []*os.File{requests, answers}, Scratch: s.scratch.Dir,
+	})
+	if err != nil {
+		_, _ = out.Close(), in.Close()
+		return cannotPrepare(err)
+	}
+	s.in, s.out, s.conn = in, out, rpc.NewConn(in, out)
+	return nil
+}
+
+func cannotPrepare(err error) *contracts.Error {
+	return (&contracts.Error{
+		Code: contracts.CodeFailed, Stage: contracts.StagePrepare,
+		Message: "the simulation's process cannot be prepared: " + contracts.Quote(err.Error()),
+	}).Because(err)
+}
+
+// Load imports the wire.
+func (s *Session) Load(ctx context.Context, target string) error {
+	return s.call(ctx, "load", struct {
+		Target string `json:"target"`
+	}{target}, nil)
+}
+
+type runParams struct {
+	Entrypoint string            `json:"entrypoint"`
+	Params     contracts.Params  `json:"params"`
+	Seed       uint64            `json:"seed"`
+	Environ    map[string]string `json:"environ"`
+	Spool      string            `json:"spool"`
+	MaxOutput  int64             `json:"max_output"`
+}
+
+type runResult struct {
+	Outputs []struct {
+		Name string `json:"name"`
+		Data []byte `json:"data"`
+		File string `json:"file"`
+	} `json:"outputs"`
+}
+
+// Run calls the wire for one task and hands its outputs to collect, which may read them
+// until it returns.
+func (s *Session) Run(ctx context.Context, task *contracts.SimTask, collect *Collector) error {
+	dirs, err := s.scratch.Task()
+	if err != nil {
+		return cannotPrepare(err)
+	}
+	defer func() { _ = dirs.Remove() }() // what cannot be removed now goes with the session
+	s.process.Output.Reset()
+	params := task.Params.Values
+	if params == nil {
+		params = contracts.Params{}
+	}
+	var result runResult
+	err = s.call(ctx, "run", runParams{
+		Entrypoint: task.Entrypoint, Params: params, Seed: task.Seed, Environ: dirs.Environment(),
+		Spool: dirs.Spool, MaxOutput: collect.MaxOutput,
+	}, &result)
+	if err != nil {
+		return err
+	}
+	return s.withOutput(s.collect(collect, dirs, result))
+}
+
+func (s *Session) collect(collect *Collector, dirs *runner.Task, result runResult) error {
+	spool, err := os.OpenRoot(dirs.Spool)
+	if err != nil {
+		return cannotStore(err)
+	}
+	defer spool.Close()
+	for _, output := range result.Outputs {
+		if output.File == "" {
+			err = collect.Bytes(output.Name, output.Data)
+		} else {
+			err = collect.File(output.Name, spool, output.File)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return collect.Directory(dirs.Output)
+}
+
+// call makes one call and explains whatever goes wrong with it. When ctx ends first, the
+// process does too.
+func (s *Session) call(ctx context.Context, method string, params, result any) error {
+	if s.dead {
+		return brokenProtocol("it has ended")
+	}
+	stopped := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		_ = s.in.SetReadDeadline(time.Unix(1, 0))
+		_ = s.out.SetWriteDeadline(time.Unix(1, 0))
+		s.process.Stop()
+	})
+	err := s.conn.Call(method, params, result)
+	if !stop() {
+		<-stopped
+		s.dead = true
+		return s.withOutput(context.Cause(ctx))
+	}
+	if err == nil {
+		return nil
+	}
+	return s.withOutput(s.explain(err))
+}
+
+// explain says what the end of a call means; the process is gone after most.
+func (s *Session) explain(err error) error {
+	if answer, ok := errors.AsType[*rpc.Error](err); ok {
+		return parseFailure(answer.Data, answer.Message)
+	}
+	s.dead = true
+	if broken, ok := errors.AsType[*rpc.FrameError](err); ok {
+		s.process.Kill()
+		return brokenProtocol(broken.Reason)
+	}
+	timer := time.NewTimer(lastWords)
+	defer timer.Stop()
+	select {
+	case <-s.process.Done():
+	case <-timer.C:
+		s.process.Kill()
+		return brokenProtocol(err.Error())
+	}
+	exit := s.process.Wait()
+	if e := exit.Err("the simulation's process"); e != nil {
+		return e
+	}
+	return &contracts.Error{
+		Code: contracts.CodeExit, Stage: contracts.StageRun,
+		Message: "the simulation's process ended with exit code 0 before it answered",
+		Hint:    "the model calls os._exit, or something that does",
+	}
+}
+
+// withOutput adds what the process wrote to an error.
+func (s *Session) withOutput(err error) error {
+	e, ok := errors.AsType[*contracts.Error](err)
+	if !ok {
+		return err
+	}
+	s.process.Output.Sync()
+	with := *e
+	with.StderrTail = s.process.Output.Text()
+	return (&with).Because(err)
+}
+
+// Output is what the process wrote since the last task began.
+func (s *Session) Output() string {
+	s.process.Output.Sync()
+	return s.process.Output.Text()
+}
+
+// Dead says that the process is gone or cannot be used any more.
+func (s *Session) Dead() bool {
+	select {
+	case <-s.process.Done():
+		return true
+	default:
+		return s.dead
+	}
+}
+
+// Close ends the process and removes what was its own.
+func (s *Session) Close() {
+	_ = s.out.Close() // an idle process ends by itself
+	timer := time.NewTimer(lastWords)
+	defer timer.Stop()
+	select {
+	case <-s.process.Done():
+	case <-timer.C:
+		s.process.Kill()
+	}
+	_ = s.in.Close()
+	_ = s.scratch.Remove()
+}
