@@ -46,8 +46,9 @@ type Options struct {
 // Env is a Python environment.
 type Env struct {
 	Python string // the interpreter, absolute
+	// Record is what was installed. It is empty for the worker's own Python: the process
+	// that runs on it says what it has.
 	Record contracts.EnvironmentRecord
-	Digest string // of the record
 }
 
 // Ensure finds or builds the environment of a bundle. Of any number of processes that ask
@@ -62,6 +63,9 @@ func Ensure(ctx context.Context, opts Options) (*Env, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !wants.anything() && wants.requiresPython == "" {
+		return &Env{Python: base}, nil
+	}
 	probed, err := probe(ctx, base)
 	if err != nil {
 		return nil, err
@@ -70,7 +74,7 @@ func Ensure(ctx context.Context, opts Options) (*Env, error) {
 		return nil, err
 	}
 	if !wants.anything() {
-		return newEnv(base, probed), nil
+		return &Env{Python: base}, nil
 	}
 	tool, err := chooseInstaller(base, wants)
 	if err != nil {
@@ -99,10 +103,6 @@ func Ensure(ctx context.Context, opts Options) (*Env, error) {
 		sweep(root, k)
 	}
 	return build(ctx, opts, buildPlan{root: root, key: k, base: base, tool: tool, wants: wants})
-}
-
-func newEnv(python string, record contracts.EnvironmentRecord) *Env {
-	return &Env{Python: python, Record: record, Digest: record.Digest()}
 }
 
 // key names an environment by everything that decides it.
@@ -140,7 +140,7 @@ func open(root, key string) (*Env, error) {
 	if _, err := os.Stat(python); err != nil { // its base interpreter may be gone
 		return nil, err
 	}
-	return newEnv(python, record), nil
+	return &Env{Python: python, Record: record}, nil
 }
 
 // sweep deletes what builds of the key that died left behind. The caller holds the lock,
@@ -204,7 +204,7 @@ func build(ctx context.Context, opts Options, plan buildPlan) (*Env, error) {
 		return nil, unusable(dir, err)
 	}
 	published = true
-	return newEnv(python, record), nil
+	return &Env{Python: python, Record: record}, nil
 }
 
 // probeProgram tells what an interpreter is and has. It imports nothing of anybody's.
@@ -248,4 +248,20 @@ func unusable(path string, err error) error {
 		reason = pathErr.Err.Error()
 	}
 	return dependencies("Python environments cannot be kept in "+contracts.Quote(path)+": "+reason, "name another directory in MODELOPS_VENVS_DIR").Because(err)
+}
+
+// Built says whether the environment was made for bundles like this one; false for the
+// worker's own Python.
+func (e *Env) Built() bool { return e.Record.Python != "" }
+
+// Bin is the directory of the environment's programs.
+func (e *Env) Bin() string { return filepath.Dir(e.Python) }
+
+// Wants says whether a bundle asks for an environment of its own.
+func Wants(bundle string) (bool, error) {
+	w, err := readWants(bundle)
+	if err != nil {
+		return false, err
+	}
+	return w.anything() || w.requiresPython != "", nil
 }

@@ -81,8 +81,8 @@ func TestOwnPython(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if env.Record.Python == "" || !strings.Contains(env.Record.Platform, "-") || len(env.Digest) != 64 {
-			t.Errorf("%s: %+v", name, env)
+		if err := exec.Command(env.Python, "--version").Run(); err != nil {
+			t.Errorf("%s: %+v, %v", name, env, err)
 		}
 		if _, err := os.Stat(opts.Root); err == nil {
 			t.Errorf("%s: something was built", name)
@@ -115,7 +115,7 @@ func TestBuiltOnceAndShared(t *testing.T) {
 		t.Errorf("built %d times", log.lines())
 	}
 	for _, env := range envs[1:] {
-		if env.Digest != envs[0].Digest || env.Record.Packages["tiny"] != "1.0" {
+		if env.Record.Digest() != envs[0].Record.Digest() || env.Record.Packages["tiny"] != "1.0" {
 			t.Errorf("%+v", env)
 		}
 	}
@@ -181,11 +181,12 @@ func TestRefusedBeforeAnythingIsBuilt(t *testing.T) {
 	}{
 		"another Python": {map[string]string{"pyproject.toml": "[project]\nrequires-python = \">=4.2\"\ndependencies = [\"tiny\"]\n"}, ">=4.2"},
 		"broken TOML":    {map[string]string{"pyproject.toml": "[project\n"}, "pyproject.toml is broken"},
+		"Poetry's":       {map[string]string{"pyproject.toml": "[tool.poetry.dependencies]\npython = \"^3.9\"\ntiny = \"1\"\n"}, "[tool.poetry.dependencies]"},
 		"odd specifier":  {map[string]string{"pyproject.toml": "[project]\nrequires-python = \"three\"\n"}, "is not understood"},
 	} {
 		opts := options(t, bundleWith(t, c.files))
 		_, err := Ensure(context.Background(), opts)
-		if contracts.AsError(err) == nil || contracts.AsError(err).Code != contracts.CodeDependencies || !strings.Contains(err.Error(), c.want) {
+		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -10,8 +10,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/pelletier/go-toml/v2"
-
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/pyproject"
 	"github.com/modelops-suite/modelops-go/contracts"
 )
 
@@ -21,6 +20,7 @@ type wants struct {
 	dependencies   []string
 	hashed         bool // requirements.txt has hashes
 	requiresPython string
+	elsewhere      string            // where else dependencies are declared
 	wheels         bool              // the bundle brings packages in wheels/
 	digests        map[string]string // of each file that decides
 	bundle         string
@@ -28,25 +28,20 @@ type wants struct {
 
 func (w *wants) anything() bool { return w.source != "" }
 
-type pyproject struct {
-	Project struct {
-		RequiresPython string   `toml:"requires-python"`
-		Dependencies   []string `toml:"dependencies"`
-	} `toml:"project"`
-}
-
 // readWants looks at uv.lock, requirements.txt and pyproject.toml, in this order.
 func readWants(bundle string) (*wants, error) {
 	w := &wants{digests: map[string]string{}, bundle: bundle}
-	text, err := w.read("pyproject.toml")
+	if _, err := w.read(pyproject.File); err != nil {
+		return nil, err
+	}
+	project, err := pyproject.Read(bundle)
 	if err != nil {
 		return nil, err
 	}
-	var project pyproject
-	if err := toml.Unmarshal(text, &project); err != nil {
-		return nil, dependencies("the bundle's pyproject.toml is broken: "+contracts.Quote(err.Error()), "correct it and push again")
+	if project.Elsewhere != "" && len(project.Dependencies) == 0 {
+		w.elsewhere = project.Elsewhere
 	}
-	w.requiresPython, w.dependencies = project.Project.RequiresPython, project.Project.Dependencies
+	w.requiresPython, w.dependencies = project.RequiresPython, project.Dependencies
 	lockText, err := w.read("uv.lock")
 	if err != nil {
 		return nil, err
@@ -56,12 +51,15 @@ func readWants(bundle string) (*wants, error) {
 		return nil, err
 	}
 	switch {
-	case lockText != nil && len(w.dependencies) > 0:
+	case lockText != nil && (len(w.dependencies) > 0 || w.elsewhere != ""):
 		w.source = "uv.lock"
 	case hasRequirement(string(requirements)):
 		w.source, w.hashed = "requirements.txt", strings.Contains(string(requirements), "--hash=")
 	case len(w.dependencies) > 0:
-		w.source = "pyproject.toml"
+		w.source = pyproject.File
+	case w.elsewhere != "":
+		return nil, dependencies("the bundle declares its dependencies in "+w.elsewhere+" of "+pyproject.File+", which this worker does not read",
+			"list them in [project].dependencies or requirements.txt, or lock them with uv")
 	}
 	return w, w.readWheels()
 }

@@ -1,0 +1,142 @@
+//go:build unix
+
+package cli
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/cache"
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/runner"
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/task"
+	"github.com/modelops-suite/modelops-go/contracts"
+)
+
+const (
+	// grace is how long a process that is asked to end has.
+	grace = 5 * time.Second
+	// maxTask bounds a task's JSON, in bytes.
+	maxTask = 64 << 20
+)
+
+func execCommand() command {
+	return command{
+		name: "exec", usage: "run one task: JSON on stdin, its result as JSON on stdout", example: "bundle-worker exec < task.json",
+		flags: func(set *flag.FlagSet, f *flags) {
+			set.StringVar(&f.outputs, "outputs", "", "put outputs over 512 KiB into `DIR`, and name them in the result")
+			set.BoolVar(&f.stream, "stream", false, "run the task of each line of stdin, with one warm process, and answer a line for each")
+		},
+		run: runExec,
+	}
+}
+
+// runExec answers with a result for every task that it could read, whatever became of it:
+// a model's error is not an error of exec.
+func runExec(ctx context.Context, p *program, _ []string) error {
+	c, err := p.config()
+	if err != nil {
+		return err
+	}
+	store, err := p.openCache(c)
+	if err != nil {
+		return err
+	}
+	if p.flags.outputs != "" {
+		if err := os.MkdirAll(p.flags.outputs, 0o700); err != nil {
+			return (&contracts.Error{Code: contracts.CodeFailed, Stage: contracts.StageStore, Message: "directory for outputs: " + err.Error()}).Because(err)
+		}
+	}
+	r := &task.Runner{
+		Config: c, Cache: store, Environ: p.env.Environ, Outputs: p.flags.outputs, Log: p.env.Stderr,
+		Supervisor: runner.NewSupervisor(p.env.Program, grace),
+		Source:     func(name string) (cache.Source, error) { return p.repository(c, name) },
+	}
+	defer r.Close()
+	if p.flags.stream {
+		return p.stream(ctx, r)
+	}
+	data, err := io.ReadAll(io.LimitReader(p.env.Stdin, maxTask))
+	if err != nil {
+		return err
+	}
+	t, err := contracts.ParseTask(data)
+	if err != nil {
+		return err
+	}
+	return p.answer(r.Run(ctx, t))
+}
+
+// stream runs the tasks of stdin, one after the other, until it ends.
+func (p *program) stream(ctx context.Context, r *task.Runner) error {
+	lines := readLines(ctx, p.env.Stdin)
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case l, more := <-lines:
+			if !more || errors.Is(l.err, io.EOF) {
+				return nil
+			}
+			if l.err != nil {
+				return (&contracts.Error{Code: contracts.CodeProtocol, Stage: contracts.StageCommand, Message: "stdin: " + l.err.Error()}).Because(l.err)
+			}
+			result := &contracts.SimReturn{Outputs: map[string]contracts.Artifact{}}
+			if t, err := contracts.ParseTask(l.data); err != nil {
+				result.Error = contracts.AsError(err)
+			} else {
+				result = r.Run(ctx, t)
+			}
+			if err := p.answer(result); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+type line struct {
+	data []byte
+	err  error
+}
+
+// readLines reads lines until the input or ctx ends.
+func readLines(ctx context.Context, in io.Reader) <-chan line {
+	lines := make(chan line)
+	go func() {
+		defer close(lines)
+		scanner := bufio.NewScanner(in)
+		scanner.Buffer(make([]byte, 64<<10), maxTask)
+		for scanner.Scan() {
+			if len(scanner.Bytes()) == 0 {
+				continue
+			}
+			select {
+			case lines <- line{data: append([]byte(nil), scanner.Bytes()...)}:
+			case <-ctx.Done():
+				return
+			}
+		}
+		if err := scanner.Err(); err != nil {
+			select {
+			case lines <- line{err: err}:
+			case <-ctx.Done():
+			}
+		}
+	}()
+	return lines
+}
+
+func (p *program) answer(result *contracts.SimReturn) error {
+	data, err := json.Marshal(result)
+	if err != nil {
+		return fmt.Errorf("the result of task %s: %w", result.TaskID, err)
+	}
+	_, err = p.env.Stdout.Write(append(data, '\n'))
+	return err
+}

@@ -1,0 +1,143 @@
+//go:build unix
+
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/runner"
+	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/atomicfile"
+)
+
+// The exit codes of run for failures of its own; the rest is the command's, or 128 and
+// the signal that ended it.
+const (
+	exitFailed        = 125
+	exitNotExecutable = 126
+	exitNotFound      = 127
+)
+
+func runCommand() command {
+	return command{
+		name: "run", usage: "run a command in a bundle, with its streams and exit code", args: []string{"REF", "COMMAND..."},
+		example: "bundle-worker run my-model@sha256:… -- python3 wire.py",
+		flags: func(set *flag.FlagSet, f *flags) {
+			set.StringVar(&f.report, "report", "", "write how it ended to `FILE`, as JSON")
+		},
+		run: runRun,
+	}
+}
+
+// childStatus is an exit code that is somebody else's to explain.
+type childStatus struct{ code int }
+
+func (s *childStatus) Error() string { return fmt.Sprintf("exit code %d", s.code) }
+
+// report is the document of --report.
+type report struct {
+	Ref    string           `json:"ref"`
+	Path   string           `json:"path,omitempty"`
+	Code   int              `json:"exit_code"`
+	Signal string           `json:"signal,omitempty"`
+	Error  *contracts.Error `json:"error,omitempty"` // of bundle-worker itself
+}
+
+func runRun(ctx context.Context, p *program, args []string) error {
+	if p.flags.json {
+		return wrongUsage("run has no --json: its streams are the command's", "bundle-worker run REF --report FILE -- COMMAND")
+	}
+	r := report{Ref: args[0]}
+	err := p.runIn(ctx, &r, args)
+	if err != nil {
+		r.Error = contracts.AsError(err)
+		if r.Code == 0 {
+			r.Code = exitFailed
+		}
+		_, _ = p.env.Stderr.Write([]byte(text(r.Error)))
+	}
+	if p.flags.report != "" {
+		data, err := json.MarshalIndent(r, "", "  ")
+		if err == nil {
+			err = atomicfile.Write(p.flags.report, append(data, '\n'), 0o644)
+		}
+		if err != nil {
+			fmt.Fprintf(p.env.Stderr, "error: the report cannot be written: %v\n", err)
+			return &childStatus{exitFailed}
+		}
+	}
+	if r.Code != 0 {
+		return &childStatus{r.Code}
+	}
+	return nil
+}
+
+func (p *program) runIn(ctx context.Context, r *report, args []string) error {
+	ref, err := contracts.ParseBundleRef(args[0])
+	if err != nil {
+		return err
+	}
+	c, err := p.config()
+	if err != nil {
+		return err
+	}
+	e, err := p.ensure(ctx, c, ref)
+	if err != nil {
+		return err
+	}
+	defer e.Release()
+	r.Path = e.Path
+	scratch, err := runner.NewScratch()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = scratch.Remove() }()
+	task, err := scratch.Task()
+	if err != nil {
+		return err
+	}
+	return p.start(ctx, r, scratch, runner.Spec{
+		Args: args[2:], Dir: e.Path, Scratch: scratch.Dir,
+		Env: runner.Environ(p.env.Environ, 1, task.Environment()),
+	}, args[1])
+}
+
+// start runs the command and notes how it ended.
+func (p *program) start(ctx context.Context, r *report, scratch *runner.Scratch, spec runner.Spec, name string) error {
+	path, err := exec.LookPath(name)
+	if err != nil {
+		r.Code = exitNotFound
+		if errors.Is(err, fs.ErrPermission) {
+			r.Code = exitNotExecutable
+		}
+		return &contracts.Error{Code: contracts.CodeFailed, Stage: contracts.StageRun, Message: "command " + contracts.Quote(name) + " cannot be run: " + err.Error()}
+	}
+	spec.Path, spec.SameGroup = path, true
+	spec.Stdin, _ = p.env.Stdin.(*os.File)
+	spec.Stdout, _ = p.env.Stdout.(*os.File)
+	spec.Stderr, _ = p.env.Stderr.(*os.File)
+	supervisor := runner.NewSupervisor(p.env.Program, grace)
+	process, err := supervisor.Start(spec)
+	if err != nil {
+		r.Code = exitNotExecutable
+		return err
+	}
+	select {
+	case <-process.Done():
+	case <-ctx.Done():
+		process.Stop()
+	}
+	exit := process.Wait()
+	r.Code = exit.Code
+	if exit.Signal != 0 {
+		r.Code, r.Signal = 128+int(exit.Signal), exit.Signal.String()
+	}
+	return nil
+}
