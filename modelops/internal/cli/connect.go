@@ -123,7 +123,7 @@ func (c check) failedToReach(err error) check {
 	var (
 		dns         *net.DNSError
 		certificate *tls.CertificateVerificationError
-		record      tls.RecordHeaderError
+		name        x509.HostnameError
 		timeout     interface{ Timeout() bool }
 	)
 	switch {
@@ -131,9 +131,11 @@ func (c check) failedToReach(err error) check {
 		return c.failed(contracts.CodeUnavailable, "check the spelling, and the network", "the name %s does not resolve", dns.Name)
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return c.failed(contracts.CodeUnavailable, "start it, or check host and port; the local one: mops infra up", "nothing listens there")
+	case errors.As(err, &name):
+		return c.failed(contracts.CodeUnavailable, "write the name that the certificate has", "its certificate is for another name: %v", name)
 	case errors.As(err, &certificate):
 		return c.failed(contracts.CodeUnavailable, "name the authority's certificate: registry.ca_file", "its certificate is not trusted: %v", certificate.Err)
-	case errors.As(err, &record):
+	case errors.Is(err, http.ErrSchemeMismatch):
 		return c.failed(contracts.CodeUnavailable, "if it has no TLS, write insecure: true (provider docker only)", "it does not speak TLS")
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return c.failed(contracts.CodeUnavailable, "check the network and its firewalls", "no answer in %s", connectTimeout)

@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	startTimeout = 30 * time.Second
-	stopTimeout  = 30 * time.Second
+	startTimeout = 60 * time.Second
+	stopTimeout  = 60 * time.Second
 	pollEvery    = 20 * time.Millisecond
 	maxLog       = 1 << 20 // the log is begun anew above this size
 )

@@ -1,0 +1,110 @@
+package modelops_test
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+const suite = "github.com/modelops-suite/modelops-go/"
+
+// linked are the packages outside the standard library that mops may link, by prefix,
+// and why. What is not here is not linked.
+var linked = []struct{ prefix, reason string }{
+	{suite + "modelops/", "this module"},
+	{suite + "contracts", "the vocabulary"},
+	{suite + "modelops-bundle/atomicfile", "files that a crash leaves whole"},
+	{suite + "modelops-bundle/blobstore", "where jobs and results are kept"},
+	{suite + "modelops-bundle/command", "one command line for both programs, docs/adr/0002"},
+	{suite + "modelops-bundle/environment", "the environment in force"},
+	{"github.com/urfave/cli/v2", "the command line"},
+	{"github.com/cpuguy83/go-md2man/v2", "of urfave/cli"},
+	{"github.com/russross/blackfriday/v2", "of urfave/cli"},
+	{"github.com/xrash/smetrics", "of urfave/cli"},
+	{"github.com/olareg/olareg", "the local registry"},
+	{"github.com/opencontainers/go-digest", "of olareg"},
+	{"github.com/gofrs/flock", "one server, and one driver, per directory"},
+	{"golang.org/x/term", "whether somebody can be asked"},
+	{"golang.org/x/sys", "processes and locks"},
+	{"golang.org/x/sync", "groups of goroutines"},
+	{"sigs.k8s.io/yaml", "modelops.yaml, and environment files as JSON"},
+	{"gonum.org/v1/gonum", "the quasi-random sequences of mops study random"},
+	{"github.com/klauspost/compress", "segments of results"},
+	{"github.com/apache/arrow-go/v18", "tables as Parquet"},
+	{"github.com/andybalholm/brotli", "of arrow-go"},
+	{"github.com/apache/thrift", "of arrow-go"},
+	{"github.com/cespare/xxhash/v2", "of arrow-go"},
+	{"github.com/goccy/go-json", "of arrow-go"},
+	{"github.com/google/flatbuffers", "of arrow-go"},
+	{"github.com/google/uuid", "of arrow-go"},
+	{"github.com/golang/snappy", "of arrow-go"},
+	{"github.com/klauspost/cpuid/v2", "of arrow-go"},
+	{"github.com/pierrec/lz4/v4", "of arrow-go"},
+	{"github.com/zeebo/xxh3", "of arrow-go"},
+	{"golang.org/x/exp", "of arrow-go"},
+	{"golang.org/x/xerrors", "of arrow-go"},
+	{"golang.org/x/net", "of arrow-go"},
+	{"google.golang.org/genproto/googleapis/rpc", "of arrow-go"},
+	{"google.golang.org/grpc", "of arrow-go"},
+	{"google.golang.org/protobuf", "of arrow-go"},
+	{"github.com/go-playground", "of contracts"},
+	{"github.com/gabriel-vasile/mimetype", "of contracts"},
+	{"github.com/leodido/go-urn", "of contracts"},
+	{"go.yaml.in/yaml/v2", "of contracts"},
+	{"golang.org/x/crypto", "of contracts"},
+	{"golang.org/x/text", "of contracts"},
+}
+
+func TestLinkedPackages(t *testing.T) {
+	for _, pkg := range goList(t, "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", "./cmd/mops") {
+		allowed := false
+		for _, rule := range linked {
+			allowed = allowed || within(pkg, rule.prefix)
+		}
+		if !allowed {
+			t.Errorf("mops links %s, which no rule allows", pkg)
+		}
+	}
+}
+
+// confined are packages that only one room of this module may import itself.
+var confined = []struct{ imported, room, reason string }{
+	{"github.com/urfave/cli/v2", "internal/cli", "what a command does is no business of its library"},
+	{"github.com/olareg/olareg", "internal/localregistry", "one place starts the registry"},
+	{"github.com/apache/arrow-go/v18", "internal/results", "tables are made in one place"},
+	{"github.com/pulumi", "internal/infra", "the engine stays behind the providers"},
+	{"github.com/Azure", "internal/infra", "a cloud stays behind its provider"},
+	{"k8s.io", "internal/executor", "a cluster stays behind its executor"},
+}
+
+func TestConfinedPackages(t *testing.T) {
+	const module = suite + "modelops/"
+	for _, line := range goListLines(t, "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./...") {
+		importer, imports, _ := strings.Cut(line, " ")
+		for imported := range strings.FieldsSeq(imports) {
+			for _, rule := range confined {
+				if within(imported, rule.imported) && !within(importer, module+rule.room) {
+					t.Errorf("%s imports %s, which is for %s: %s", importer, imported, rule.room, rule.reason)
+				}
+			}
+		}
+	}
+}
+
+func within(pkg, prefix string) bool {
+	return pkg == prefix || strings.HasPrefix(pkg, strings.TrimSuffix(prefix, "/")+"/")
+}
+
+func goList(t *testing.T, args ...string) []string {
+	t.Helper()
+	return strings.Fields(strings.Join(goListLines(t, args...), " "))
+}
+
+func goListLines(t *testing.T, args ...string) []string {
+	t.Helper()
+	out, err := exec.Command("go", append([]string{"list"}, args...)...).Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	return strings.Split(strings.TrimSpace(string(out)), "\n")
+}
