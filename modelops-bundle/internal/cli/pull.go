@@ -158,10 +158,11 @@ type plan struct {
 
 // plan compares the three sides, and refuses to lose anything.
 func (s *session) plan(root *os.Root, state *project.State, remote *bundleoci.Bundle, tag string) (*plan, error) {
-	local, err := s.local(root, state)
+	files, err := s.local(root, state)
 	if err != nil {
 		return nil, err
 	}
+	local := bundle.Identities(files)
 	base := state.Identities()
 	if tag != s.defaultTag() {
 		if base, err = s.base(state.Bases[s.baseKey(tag)]); err != nil {

@@ -171,14 +171,10 @@ func (s *session) scan(root *os.Root, state *project.State) ([]bundle.Source, er
 }
 
 // local is the files of the project as a bundle would have them.
-func (s *session) local(root *os.Root, state *project.State) (map[string]string, error) {
+func (s *session) local(root *os.Root, state *project.State) ([]bundle.File, error) {
 	sources, err := s.scan(root, state)
 	if err != nil {
 		return nil, err
 	}
-	files, err := bundle.Identify(s.c.Context, root, sources)
-	if err != nil {
-		return nil, err
-	}
-	return bundle.Identities(files), nil
+	return bundle.Identify(s.c.Context, root, sources)
 }

@@ -30,6 +30,7 @@ type statusAnswer struct {
 	Environment string              `json:"environment"`
 	Tag         string              `json:"tag"`
 	Files       int                 `json:"files"`
+	Content     contracts.Digest    `json:"content_digest"` // of what a push would push
 	Base        contracts.Digest    `json:"base,omitempty"`   // what the tag pointed to at the last push or pull
 	Remote      contracts.Digest    `json:"remote,omitempty"` // what it points to now
 	Sync        string              `json:"sync"`
@@ -51,14 +52,15 @@ func runStatus(c *cli.Context) error {
 		return err
 	}
 	defer root.Close()
-	local, err := s.local(root, state)
+	files, err := s.local(root, state)
 	if err != nil {
 		return err
 	}
+	local := bundle.Identities(files)
 	tag := s.defaultTag()
 	answer := statusAnswer{
 		Project: s.repository.Name, RegistryRef: s.repository.Location.String(), Environment: s.env.Environment, Tag: tag,
-		Files: len(local), Base: state.Bases[s.baseKey(tag)],
+		Files: len(files), Content: bundle.ContentDigest(files), Base: state.Bases[s.baseKey(tag)],
 	}
 	base := state.Identities()
 	remote := base
