@@ -146,7 +146,7 @@ func Text(e *contracts.Error) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "error: %s\n", contracts.Lines(e.Message))
 	hinted := false
-	if len(e.Problems) > 1 { // one problem is what the message says
+	if len(e.Problems) > 1 || len(e.Problems) == 1 && !strings.Contains(e.Message, e.Problems[0].Message) { // or the message says it already
 		writeProblems(&b, e.Problems)
 		hinted = slices.ContainsFunc(e.Problems, func(p contracts.Problem) bool { return p.Hint == e.Hint })
 	}

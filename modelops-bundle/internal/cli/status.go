@@ -30,7 +30,7 @@ type statusAnswer struct {
 	Environment string              `json:"environment"`
 	Tag         string              `json:"tag"`
 	Files       int                 `json:"files"`
-	Content     contracts.Digest    `json:"content_digest"` // of what a push would push
+	Content     contracts.Digest    `json:"content_digest"`   // of what a push would push
 	Base        contracts.Digest    `json:"base,omitempty"`   // what the tag pointed to at the last push or pull
 	Remote      contracts.Digest    `json:"remote,omitempty"` // what it points to now
 	Sync        string              `json:"sync"`
