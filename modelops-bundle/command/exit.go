@@ -135,58 +135,7 @@ func (r reporter) report(e *contracts.Error) int {
 	case r.logJSON:
 		_, _ = r.env.Stderr.Write(contracts.MarshalEnvelope(e))
 	default:
-		_, _ = io.WriteString(r.env.Stderr, Text(e))
+		_, _ = io.WriteString(r.env.Stderr, e.Text())
 	}
 	return e.ExitCode()
-}
-
-// Text is an error as people read it: what is wrong, every fault of the document if it
-// was one, what to do, and what the failed program itself wrote.
-func Text(e *contracts.Error) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "error: %s\n", contracts.Lines(e.Message))
-	hinted := false
-	if len(e.Problems) > 1 || len(e.Problems) == 1 && !strings.Contains(e.Message, e.Problems[0].Message) { // or the message says it already
-		writeProblems(&b, e.Problems)
-		hinted = slices.ContainsFunc(e.Problems, func(p contracts.Problem) bool { return p.Hint == e.Hint })
-	}
-	if e.Hint != "" && !hinted {
-		fmt.Fprintf(&b, "hint: %s\n", contracts.Lines(e.Hint))
-	}
-	writeBlock(&b, "traceback", e.Traceback)
-	if !strings.Contains(e.StderrTail, strings.TrimSpace(e.Traceback)) || e.Traceback == "" {
-		writeBlock(&b, "stderr", e.StderrTail)
-	}
-	return b.String()
-}
-
-// WriteProblems writes the faults of a document, one per line and its hint below.
-func WriteProblems(w io.Writer, problems []contracts.Problem) {
-	var b strings.Builder
-	writeProblems(&b, problems)
-	_, _ = io.WriteString(w, b.String())
-}
-
-func writeProblems(b *strings.Builder, problems []contracts.Problem) {
-	for _, p := range problems {
-		field := ""
-		if p.Field != "" {
-			field = contracts.Lines(p.Field) + ": "
-		}
-		fmt.Fprintf(b, "  %s%s\n", field, contracts.Lines(p.Message))
-		if p.Hint != "" {
-			fmt.Fprintf(b, "    hint: %s\n", contracts.Lines(p.Hint))
-		}
-	}
-}
-
-func writeBlock(b *strings.Builder, title, text string) {
-	text = strings.TrimRight(text, "\n")
-	if text == "" {
-		return
-	}
-	fmt.Fprintf(b, "%s:\n", title)
-	for l := range strings.SplitSeq(contracts.Lines(text), "\n") {
-		fmt.Fprintf(b, "  %s\n", l)
-	}
 }

@@ -166,26 +166,7 @@ func (p *program) exit(ctx context.Context, err error) int {
 	if p.flags.json {
 		_, _ = p.env.Stdout.Write(contracts.MarshalEnvelope(e))
 	} else {
-		_, _ = io.WriteString(p.env.Stderr, text(e))
+		_, _ = io.WriteString(p.env.Stderr, e.Text())
 	}
 	return e.ExitCode()
-}
-
-// text is an error for people.
-func text(e *contracts.Error) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "error: %s\n", contracts.Lines(e.Message))
-	for _, problem := range e.Problems {
-		fmt.Fprintf(&b, "  %s %s\n", contracts.Lines(problem.Field), contracts.Lines(problem.Message))
-	}
-	if e.Traceback != "" {
-		fmt.Fprintf(&b, "%s\n", strings.TrimRight(contracts.Lines(e.Traceback), "\n"))
-	}
-	if e.StderrTail != "" && e.Traceback == "" {
-		fmt.Fprintf(&b, "%s\n", strings.TrimRight(contracts.Lines(e.StderrTail), "\n"))
-	}
-	if e.Hint != "" {
-		fmt.Fprintf(&b, "hint: %s\n", contracts.Lines(e.Hint))
-	}
-	return b.String()
 }

@@ -61,7 +61,7 @@ func runRun(ctx context.Context, p *program, args []string) error {
 		if r.Code == 0 {
 			r.Code = exitFailed
 		}
-		_, _ = p.env.Stderr.Write([]byte(text(r.Error)))
+		_, _ = p.env.Stderr.Write([]byte(r.Error.Text()))
 	}
 	if p.flags.report != "" {
 		data, err := json.MarshalIndent(r, "", "  ")

@@ -277,7 +277,7 @@ func (v validation) text(w io.Writer) {
 		verdict = "not valid"
 	}
 	fmt.Fprintf(w, "%s: %s\n", contracts.Lines(v.File), verdict)
-	command.WriteProblems(w, v.Errors)
+	_, _ = io.WriteString(w, contracts.ProblemText(v.Errors))
 	for _, warning := range v.Warnings {
 		fmt.Fprintf(w, "  warning: %s\n", contracts.Lines(withHint(warning)))
 	}
