@@ -1,284 +1,258 @@
 //go:build unix
 
-// Package task runs tasks: it brings the bundle in, prepares its Python environment,
-// keeps a process warm between tasks of one bundle, and makes a result of whatever
-// happens. The first error is the one in the result.
+// Package task runs tasks: it has the bundle materialised, its Python environment made,
+// its entry found and called, and makes the result of what comes of it. Whatever goes wrong
+// first is the result's error.
 package task
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/cache"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/config"
-	"github.com/modelops-suite/modelops-go/bundle-worker/internal/pyenv"
-	"github.com/modelops-suite/modelops-go/bundle-worker/internal/pyproject"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/runner"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/wire"
 	"github.com/modelops-suite/modelops-go/contracts"
 )
 
-// Runner runs one task at a time.
+// Runner runs tasks, one at a time. It keeps the last bundle's process warm for the next
+// task. The fields are set before the first task and stay as they are.
 type Runner struct {
 	Config     *config.Config
 	Cache      *cache.Cache
-	Source     func(repository string) (cache.Source, error)
 	Supervisor *runner.Supervisor
-	Environ    []string  // the worker's own variables
-	Outputs    string    // where outputs over the inline cap go; "" keeps all inline
-	Log        io.Writer // one line for what takes long; nil for none
+	// Source is where the bundles of a repository come from.
+	Source func(repository string) (cache.Source, error)
+	// Outputs is where outputs go that are too large for a result; empty for nowhere.
+	Outputs string
+	Environ []string  // the worker's own
+	Log     io.Writer // a line for each step that takes long
 
-	warm *prepared
+	current *prepared
 }
 
-// prepared is a bundle that is ready to run.
-type prepared struct {
-	bundle  *cache.Entry
-	entry   *wire.Entry
-	environ []string      // the worker's own, with the bundle's environment first on PATH
-	session *wire.Session // nil for a command
-	record  contracts.EnvironmentRecord
-	digest  string // of the record
-	told    bool   // the record was in a result already
-}
+// keptOfSuccess is how much of what a successful task printed stays with its result, in
+// bytes: its end.
+const keptOfSuccess = 4 << 10
 
-// Run runs a task and answers with its result, which has an error unless the task
-// succeeded. When ctx ends the task does, with everything that it started.
-func (r *Runner) Run(ctx context.Context, t *contracts.SimTask) *contracts.SimReturn {
-	result := &contracts.SimReturn{Bundle: t.Bundle.String(), Outputs: map[string]contracts.Artifact{}}
-	p, err := r.prepare(ctx, t)
-	if err != nil {
-		result.Error = stopped(ctx, err)
-		return result
+// Run runs a task. What goes wrong is the result's error. When ctx ends, the task's
+// process does, and the error says that the worker was stopped.
+func (r *Runner) Run(ctx context.Context, task *contracts.SimTask) *contracts.SimReturn {
+	t := &running{
+		Runner: r, task: task,
+		result: &contracts.SimReturn{TaskID: task.Key(""), Outputs: map[string]contracts.Artifact{}, Bundle: task.Bundle.String()},
 	}
-	result.ContentDigest, result.TaskID = p.bundle.Content, t.Key(p.bundle.Content)
-	result.EnvironmentDigest = p.digest
-	if !p.told {
-		record := p.record
-		result.Environment, p.told = &record, true
-	}
-	begin := time.Now()
-	outputs, said, err := r.run(ctx, p, t)
-	result.Seconds, result.StderrTail = time.Since(begin).Seconds(), said
-	if err != nil {
-		result.Error = stopped(ctx, err)
+	if err := t.run(ctx); err != nil {
+		t.fail(ctx, err)
 	} else {
-		result.Outputs = outputs
+		t.result.StderrTail = last(t.output, keptOfSuccess)
 	}
-	if r.Config.Cold || p.session != nil && p.session.Dead() {
-		r.Close()
-	}
-	return result
+	return t.result
 }
 
-// Close ends the warm process.
-func (r *Runner) Close() {
-	if r.warm != nil {
-		r.warm.close()
-		r.warm = nil
-	}
+// running is one task on its way.
+type running struct {
+	*Runner
+	task   *contracts.SimTask
+	result *contracts.SimReturn
+	asked  contracts.Resources
+	output string // of its process
 }
 
-func (p *prepared) close() {
-	if p.session != nil {
-		p.session.Close()
-	}
-	p.bundle.Release()
-}
-
-// prepare is the warm bundle, when it is the task's and still alive, or a new one.
-func (r *Runner) prepare(ctx context.Context, t *contracts.SimTask) (*prepared, error) {
-	if p := r.warm; p != nil && p.bundle.Digest == t.Bundle.Digest && (p.session == nil || !p.session.Dead()) {
-		return p, nil
-	}
-	r.Close()
-	source, err := r.Source(t.Bundle.Repository)
-	if err != nil {
-		return nil, err
-	}
-	bundle, err := r.Cache.Ensure(ctx, t.Bundle, source)
-	if err != nil {
-		return nil, err
-	}
-	p := &prepared{bundle: bundle, environ: r.Environ}
-	if err := r.ready(ctx, p, cores(t.Resources)); err != nil {
-		p.close()
-		return nil, err
-	}
-	r.warm = p
-	return p, nil
-}
-
-// ready finds how the bundle is called and, for a wire, starts the process that calls
-// it.
-func (r *Runner) ready(ctx context.Context, p *prepared, cores int) error {
-	project, err := pyproject.Read(p.bundle.Path)
+func (r *running) run(ctx context.Context) error {
+	p, err := r.prepare(ctx, r.task)
 	if err != nil {
 		return err
 	}
-	env, err := pyenv.Ensure(ctx, pyenv.Options{Bundle: p.bundle.Path, Root: r.Config.VenvsDir, Environ: r.Environ, Log: r.Log})
-	own, findErr := wire.Find(p.bundle.Path, project, nil)
-	if own != nil && own.Kind == wire.KindCommand && (err != nil || !env.Built()) {
-		return r.readyCommand(p, own, err)
+	r.result.TaskID, r.result.ContentDigest = r.task.Key(p.bundle.Content), p.bundle.Content
+	if p.entry == nil { // until a process says what is installed
+		if err := r.settle(ctx, p, r.task); err != nil {
+			return err
+		}
 	}
-	if err != nil {
+	r.asked = merge(r.task.Resources, p.entry.Resources)
+	if err := r.checkCommands(); err != nil {
 		return err
 	}
-	if findErr != nil && !env.Built() {
-		return findErr // nothing that is installed could say more
-	}
-	if env.Built() {
-		p.environ = withPath(r.Environ, env.Bin())
-	}
-	p.session, err = wire.Start(ctx, wire.Launch{Supervisor: r.Supervisor, Interpreter: env.Python, Bundle: p.bundle.Path, Environ: p.environ, Cores: cores})
-	if err != nil {
-		return err
-	}
-	var installed []wire.Installed
-	if env.Built() {
-		installed = p.session.Info.EntryPoints
-	}
-	if p.entry, err = wire.Find(p.bundle.Path, project, installed); err != nil {
-		return err
-	}
-	p.record = p.session.Info.Record()
-	p.digest = p.record.Digest()
+	collect := &wire.Collector{Dir: r.Outputs, MaxOutput: r.Config.OutputLimit, Only: r.task.Outputs}
 	if p.entry.Kind == wire.KindCommand {
-		p.session.Close()
-		p.session = nil
-		return nil
+		err = r.runCommand(ctx, p, collect)
+	} else {
+		err = r.runWire(ctx, p, collect)
 	}
-	return p.session.Load(ctx, p.entry.Name)
-}
-
-// readyCommand readies a bundle that needs no Python of ours. An environment that it asks
-// for and that could not be made is its error all the same.
-func (r *Runner) readyCommand(p *prepared, entry *wire.Entry, err error) error {
-	if err != nil && contracts.AsError(err).Code == contracts.CodeDependencies && !wantsPython(p.bundle.Path) {
-		err = nil // a worker without Python runs a command
+	if err == nil {
+		r.result.Outputs, err = collect.Result()
 	}
-	p.entry = entry
-	p.record = contracts.EnvironmentRecord{Platform: runtime.GOOS + "-" + runtime.GOARCH, Packages: map[string]string{}}
-	p.digest = p.record.Digest()
 	return err
 }
 
-func wantsPython(bundle string) bool {
-	wants, err := pyenv.Wants(bundle)
-	return err != nil || wants
-}
-
-// run runs a task in a prepared bundle, and answers with its outputs and with what it
-// printed.
-func (r *Runner) run(ctx context.Context, p *prepared, t *contracts.SimTask) (map[string]contracts.Artifact, string, error) {
-	resources := merge(t.Resources, p.entry.Resources)
-	ctx, stop, err := r.limit(ctx, resources)
-	if err != nil {
-		return nil, "", err
-	}
-	defer stop()
-	for _, name := range resources.Commands {
-		if err := wire.LookUp(name, p.environ); err != nil {
-			return nil, "", err
-		}
-	}
-	collect := &wire.Collector{Dir: r.Outputs, MaxOutput: r.Config.OutputLimit, Only: t.Outputs}
-	var said string
-	if p.session != nil {
-		err = p.session.Run(ctx, t, collect)
-		if !p.session.Dead() {
-			said = p.session.Output()
-		}
-	} else {
-		said, err = wire.RunCommand(ctx, wire.CommandLaunch{
-			Supervisor: r.Supervisor, Command: p.entry.Command, Bundle: p.bundle.Path, Environ: p.environ, Cores: cores(resources),
-		}, t, collect)
-	}
-	if err != nil {
-		return nil, said, err
-	}
-	outputs, err := collect.Result()
-	if e, ok := errors.AsType[*contracts.Error](err); ok && e.StderrTail == "" {
-		e.StderrTail = said
-	}
-	return outputs, said, err
-}
-
-// limit ends the task when its time is over.
-func (r *Runner) limit(ctx context.Context, resources *contracts.Resources) (context.Context, context.CancelFunc, error) {
-	timeout, err := resources.TimeoutDuration()
-	if err != nil {
-		return nil, nil, err
-	}
-	if timeout == 0 {
-		timeout = r.Config.Timeout
-	}
-	ctx, stop := context.WithTimeoutCause(ctx, timeout, &contracts.Error{
-		Code: contracts.CodeTimeout, Stage: contracts.StageRun,
-		Message: "the task did not end within its time limit of " + timeout.String(),
-		Hint:    "raise resources.timeout in the study, or look at what it printed last",
-	})
-	return ctx, stop, nil
-}
-
-// merge is what the task asks for, and what the bundle's manifest does where the task
-// says nothing.
-func merge(task, manifest *contracts.Resources) *contracts.Resources {
-	merged := contracts.Resources{}
-	if manifest != nil {
-		merged = *manifest
-	}
-	if task == nil {
-		return &merged
-	}
-	if task.Memory != "" {
-		merged.Memory = task.Memory
-	}
-	if task.Cores != 0 {
-		merged.Cores = task.Cores
-	}
-	if task.Timeout != "" {
-		merged.Timeout = task.Timeout
-	}
-	if task.Commands != nil {
-		merged.Commands = task.Commands
-	}
-	return &merged
-}
-
-func cores(r *contracts.Resources) int {
-	if r == nil {
-		return 1
-	}
-	return max(1, r.Cores)
-}
-
-// stopped is the error of a task; that of one that ended because the worker does says
-// so.
-func stopped(ctx context.Context, err error) *contracts.Error {
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		return &contracts.Error{
+// fail makes the result that of an error.
+func (r *running) fail(ctx context.Context, err error) {
+	e := *contracts.AsError(err)
+	if ctx.Err() != nil {
+		e = contracts.Error{
 			Code: contracts.CodeWorkerStopped, Stage: contracts.StageRun, Retryable: true,
-			Message: "the worker was stopped while the task ran", Hint: "run it again",
+			Message: "the worker was stopped before the task was done", StderrTail: e.StderrTail,
 		}
 	}
-	return contracts.AsError(err)
+	if e.StderrTail == "" {
+		e.StderrTail = r.output
+	}
+	r.result.Error, r.result.StderrTail, r.result.Outputs = &e, e.StderrTail, map[string]contracts.Artifact{}
 }
 
-// withPath puts a directory first on PATH.
-func withPath(environ []string, dir string) []string {
-	changed := make([]string, 0, len(environ)+1)
-	path := "PATH=" + dir
-	for _, variable := range environ {
-		if value, ok := strings.CutPrefix(variable, "PATH="); ok {
-			path += ":" + value
+func (r *running) runCommand(ctx context.Context, p *prepared, collect *wire.Collector) error {
+	r.record(p, p.record())
+	limited, cancel := r.limit(ctx, r.asked)
+	defer cancel()
+	began := time.Now()
+	output, err := wire.RunCommand(limited, wire.CommandLaunch{
+		Supervisor: r.Supervisor, Command: p.entry.Command, Bundle: p.bundle.Path, Environ: p.environ(r.Environ), Cores: r.asked.Cores,
+	}, r.task, collect)
+	r.result.Seconds, r.output = time.Since(began).Seconds(), output
+	return err
+}
+
+func (r *running) runWire(ctx context.Context, p *prepared, collect *wire.Collector) error {
+	limited, cancel := r.limit(ctx, r.asked)
+	defer cancel()
+	if err := r.warm(limited, p, r.asked.Cores); err != nil {
+		return err
+	}
+	r.record(p, p.session.Info.Record())
+	began := time.Now()
+	err := p.session.Run(limited, r.task, collect)
+	r.result.Seconds, r.output = time.Since(began).Seconds(), p.session.Output()
+	if r.Config.Cold || p.session.Dead() {
+		p.cool()
+	}
+	return err
+}
+
+// record says which environment the task has: by its digest, and in full the first time.
+func (r *running) record(p *prepared, record contracts.EnvironmentRecord) {
+	digest := record.Digest()
+	r.result.EnvironmentDigest = digest
+	if p.told != digest {
+		r.result.Environment, p.told = &record, digest
+	}
+}
+
+func (r *running) checkCommands() error {
+	for _, name := range r.asked.Commands {
+		if err := wire.LookUp(name, r.Environ); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// warm has the session of a bundle ready to run.
+func (r *Runner) warm(ctx context.Context, p *prepared, cores int) error {
+	if p.session != nil && (p.session.Dead() || p.cores != cores) {
+		p.cool()
+	}
+	if p.session == nil {
+		if err := r.startSession(ctx, p, cores); err != nil {
+			return err
+		}
+	}
+	if p.loaded {
+		return nil
+	}
+	if err := p.session.Load(ctx, p.entry.Name); err != nil {
+		p.cool() // a module that was imported half cannot be imported again
+		return err
+	}
+	p.loaded = true
+	return nil
+}
+
+func (r *Runner) startSession(ctx context.Context, p *prepared, cores int) error {
+	interpreter, err := resolveInterpreter(ctx, p.python.Python)
+	if err != nil {
+		return err
+	}
+	session, err := wire.Start(ctx, wire.Launch{
+		Supervisor: r.Supervisor, Interpreter: interpreter, Bundle: p.bundle.Path, Environ: p.environ(r.Environ), Cores: cores,
+	})
+	if err != nil {
+		return err
+	}
+	if err := checkPython(session.Info.Python); err != nil {
+		session.Close()
+		return err
+	}
+	p.session, p.cores, p.loaded = session, cores, false
+	return nil
+}
+
+// limit is ctx with the task's time limit. Its cause is the error that names the limit.
+func (r *Runner) limit(ctx context.Context, resources contracts.Resources) (context.Context, context.CancelFunc) {
+	limit, hint := r.Config.Timeout, "set resources.timeout in the study or the bundle's .modelops/manifest.json, or MODELOPS_RPC_TIMEOUT_SECONDS for the worker"
+	if stated, err := resources.TimeoutDuration(); err == nil && stated > 0 {
+		limit, hint = stated, "the limit is resources.timeout of the study or of the bundle's .modelops/manifest.json"
+	}
+	return context.WithTimeoutCause(ctx, limit, &contracts.Error{
+		Code: contracts.CodeTimeout, Stage: contracts.StageRun,
+		Message: fmt.Sprintf("the task did not end within its time limit of %s", limit), Hint: hint,
+	})
+}
+
+// Close ends the process that is kept warm, and lets go of its bundle.
+func (r *Runner) Close() {
+	if r.current != nil {
+		r.current.release()
+		r.current = nil
+	}
+}
+
+// merge is what the task asks for, and what the bundle does where the task is silent.
+func merge(task, bundle *contracts.Resources) contracts.Resources {
+	var r contracts.Resources
+	for _, asked := range []*contracts.Resources{bundle, task} {
+		if asked == nil {
 			continue
 		}
-		changed = append(changed, variable)
+		if asked.Memory != "" {
+			r.Memory = asked.Memory
+		}
+		if asked.Cores > 0 {
+			r.Cores = asked.Cores
+		}
+		if asked.Timeout != "" {
+			r.Timeout = asked.Timeout
+		}
+		r.Commands = append(r.Commands, asked.Commands...)
 	}
-	return append(changed, path)
+	slices.Sort(r.Commands)
+	r.Commands = slices.Compact(r.Commands)
+	return r
+}
+
+// platform names the machine as Python does.
+func platform() string {
+	machine := map[string]string{"linux/amd64": "x86_64", "linux/arm64": "aarch64", "darwin/amd64": "x86_64", "darwin/arm64": "arm64"}
+	if name, ok := machine[runtime.GOOS+"/"+runtime.GOARCH]; ok {
+		return runtime.GOOS + "-" + name
+	}
+	return runtime.GOOS + "-" + runtime.GOARCH
+}
+
+// last is the end of a text, from the beginning of a line if it is cut.
+func last(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	text = text[len(text)-limit:]
+	if _, rest, ok := strings.Cut(text, "\n"); ok {
+		return rest
+	}
+	return strings.ToValidUTF8(text, "")
 }

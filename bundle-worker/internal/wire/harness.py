@@ -85,7 +85,7 @@ class Harness:
         machine = os.uname()
         packages, wires = installed()
         return {
-            "python": ".".join(str(n) for n in sys.version_info[:3]),
+            "python": sys.version.split()[0],
             "platform": sys.platform + "-" + machine.machine,
             "executable": sys.executable,
             "packages": packages,

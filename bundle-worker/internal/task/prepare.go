@@ -1,0 +1,232 @@
+//go:build unix
+
+package task
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/cache"
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/pyenv"
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/pyproject"
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/wire"
+	"github.com/modelops-suite/modelops-go/contracts"
+)
+
+// prepared is a bundle that is ready to run.
+type prepared struct {
+	bundle  *cache.Entry
+	project pyproject.Project
+	python  *pyenv.Env // nil when nothing in Python is needed
+	entry   *wire.Entry
+
+	session *wire.Session // nil when none is warm
+	loaded  bool          // the wire is imported in it
+	cores   int
+	told    string // digest of the environment that a result had in full
+
+	checked time.Time     // when the bundle's files were last looked at
+	cost    time.Duration // of that look
+}
+
+// looksAt is the part of the time that may go into looking at the files of a bundle whose
+// process is warm: one in so many. Tasks that take a while are each preceded by a look.
+// One that took long, because it hashed everything, does not put off the next for long.
+const (
+	looksAt     = 20
+	longestLook = 50 * time.Millisecond
+)
+
+// prepare has the task's bundle here, unchanged, with its environment, and its entry found
+// if that is possible without a process.
+func (r *Runner) prepare(ctx context.Context, task *contracts.SimTask) (*prepared, error) {
+	p := r.current
+	if p != nil && p.bundle.Digest == task.Bundle.Digest && p.entry != nil {
+		if time.Since(p.checked) < looksAt*p.cost {
+			return p, nil
+		}
+		return p, r.lookAgain(ctx, p, task.Bundle)
+	}
+	r.Close()
+	entry, cost, err := r.ensure(ctx, task.Bundle)
+	if err != nil {
+		return nil, err
+	}
+	p = &prepared{bundle: entry, checked: time.Now(), cost: cost}
+	r.current = p
+	if p.project, err = pyproject.Read(entry.Path); err != nil {
+		return nil, err
+	}
+	return p, r.findEntry(ctx, p)
+}
+
+func (r *Runner) ensure(ctx context.Context, ref contracts.BundleRef) (*cache.Entry, time.Duration, error) {
+	source, err := r.Source(ref.Repository)
+	if err != nil {
+		return nil, 0, err
+	}
+	began := time.Now()
+	entry, err := r.Cache.Ensure(ctx, ref, source)
+	if err != nil || !entry.Cached {
+		return entry, 0, err // no look, but a fetch
+	}
+	return entry, min(time.Since(began), longestLook), nil
+}
+
+// lookAgain looks whether a bundle that is in use was changed, by an earlier task or
+// anybody else. If it was, it is another tree now, and the process that runs in the old one
+// is ended.
+func (r *Runner) lookAgain(ctx context.Context, p *prepared, ref contracts.BundleRef) error {
+	entry, cost, err := r.ensure(ctx, ref)
+	if err != nil {
+		r.Close()
+		return err
+	}
+	if !entry.Cached || entry.Path != p.bundle.Path {
+		p.cool()
+	}
+	p.bundle.Release()
+	p.bundle, p.checked, p.cost = entry, time.Now(), cost
+	return nil
+}
+
+// findEntry finds the bundle's entry and makes its Python environment. It leaves the entry
+// out when only a process can tell.
+func (r *Runner) findEntry(ctx context.Context, p *prepared) error {
+	entry, missing := wire.Find(p.bundle.Path, p.project, nil)
+	if missing != nil && contracts.AsError(missing).Code != contracts.CodeWireMissing {
+		return missing
+	}
+	python, err := pyenv.Ensure(ctx, pyenv.Options{Bundle: p.bundle.Path, Root: r.Config.VenvsDir, Environ: r.Environ, Log: r.Log})
+	if err != nil {
+		if entry != nil && entry.Kind == wire.KindCommand && !wantsPython(p.bundle.Path) {
+			p.entry = entry // it needs no Python, and there is none
+			return nil
+		}
+		return err
+	}
+	p.python = python
+	if p.ownPython() && entry != nil {
+		p.entry = entry
+	}
+	return nil
+}
+
+// settle finds the entry by what is installed. Entry points of the bundle's own
+// environment come first of all; those of the worker's Python, which is nobody's in
+// particular, are for a bundle that names nothing itself.
+func (r *Runner) settle(ctx context.Context, p *prepared, task *contracts.SimTask) error {
+	limited, cancel := r.limit(ctx, merge(task.Resources, nil))
+	defer cancel()
+	if err := r.startSession(limited, p, merge(task.Resources, nil).Cores); err != nil {
+		return err
+	}
+	entry, err := wire.Find(p.bundle.Path, p.project, p.session.Info.EntryPoints)
+	if err != nil {
+		return err
+	}
+	if entry.Kind == wire.KindCommand {
+		p.cool()
+	}
+	p.entry = entry
+	return nil
+}
+
+// ownPython says whether the bundle runs on the worker's own Python.
+func (p *prepared) ownPython() bool { return p.python == nil || !p.python.Built() }
+
+func wantsPython(bundle string) bool {
+	wants, err := pyenv.Wants(bundle)
+	return err != nil || wants
+}
+
+// record is the environment of a command.
+func (p *prepared) record() contracts.EnvironmentRecord {
+	if p.ownPython() {
+		return contracts.EnvironmentRecord{Platform: platform(), Packages: map[string]string{}}
+	}
+	return p.python.Record
+}
+
+// environ is the worker's environment with the bundle's programs in front.
+func (p *prepared) environ(own []string) []string {
+	if p.ownPython() {
+		return own
+	}
+	path := p.python.Bin()
+	for _, variable := range own {
+		if value, ok := strings.CutPrefix(variable, "PATH="); ok {
+			path += string(filepath.ListSeparator) + value
+		}
+	}
+	return append(own[:len(own):len(own)], "PATH="+path)
+}
+
+// cool ends the warm process.
+func (p *prepared) cool() {
+	if p.session != nil {
+		p.session.Close()
+		p.session, p.loaded = nil, false
+	}
+}
+
+func (p *prepared) release() {
+	p.cool()
+	p.bundle.Release()
+}
+
+// resolveInterpreter is the interpreter behind a script such as those of pyenv or asdf,
+// which choose one by variables and files that a task must not have.
+func resolveInterpreter(ctx context.Context, python string) (string, error) {
+	f, err := os.Open(python)
+	if err != nil {
+		return "", noInterpreter(python, err)
+	}
+	defer f.Close()
+	var begin [2]byte
+	if _, err := io.ReadFull(f, begin[:]); err != nil || !bytes.Equal(begin[:], []byte("#!")) {
+		return python, nil
+	}
+	cmd := exec.CommandContext(ctx, python, "-I", "-c", "import sys; print(sys.executable)")
+	cmd.Dir = "/" // a bundle's own .python-version does not choose
+	out, err := cmd.Output()
+	if err != nil {
+		return "", noInterpreter(python, err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+func noInterpreter(python string, err error) error {
+	e := &contracts.Error{
+		Code: contracts.CodeDependencies, Stage: contracts.StagePrepare,
+		Message: "interpreter " + contracts.Quote(python) + " does not work: " + contracts.Quote(err.Error()),
+		Hint:    "install Python 3.9 or later where the worker runs",
+	}
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		e.StderrTail = string(exit.Stderr)
+	}
+	return e.Because(err)
+}
+
+// oldest is the oldest Python 3 that the harness is for.
+const oldest = 9
+
+func checkPython(version string) error {
+	var major, minor int
+	if _, err := fmt.Sscanf(version, "%d.%d", &major, &minor); err == nil && (major > 3 || major == 3 && minor >= oldest) {
+		return nil
+	}
+	return &contracts.Error{
+		Code: contracts.CodeDependencies, Stage: contracts.StagePrepare,
+		Message: fmt.Sprintf("the worker's Python is %s, and the oldest that works is 3.%d", version, oldest),
+		Hint:    "put a newer python3 on the worker's PATH",
+	}
+}
