@@ -103,10 +103,15 @@ func (p *program) config() (*config.Config, error) {
 	for _, warning := range c.Warnings {
 		fmt.Fprintf(p.env.Stderr, "warning: %s %s\n", warning.Field, warning.Message)
 	}
+	p.show(c)
+	return c, nil
+}
+
+// show says what is in force, and why.
+func (p *program) show(c *config.Config) {
 	for _, line := range c.Lines() {
 		p.note("%s", line)
 	}
-	return c, nil
 }
 
 // note says something that is neither data nor an error.

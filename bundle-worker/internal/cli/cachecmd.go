@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/cache"
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/config"
 	"github.com/modelops-suite/modelops-go/contracts"
 )
 
@@ -129,12 +130,10 @@ func runCacheGC(ctx context.Context, p *program, _ []string) error {
 	return p.print(map[string]any{"root": store.Root(), "collected": gone, "dry_run": opts.DryRun}, table(gone))
 }
 
-// cache opens the node's cache.
+// cache opens the node's cache, which needs no environment.
 func (p *program) cache() (*cache.Cache, error) {
-	c, err := p.config()
-	if err != nil {
-		return nil, err
-	}
+	c := config.CacheOnly(p.env.Getenv)
+	p.show(c)
 	return p.openCache(c)
 }
 

@@ -40,6 +40,7 @@ func execCommand() command {
 // runExec answers with a result for every task that it could read, whatever became of it:
 // a model's error is not an error of exec.
 func runExec(ctx context.Context, p *program, _ []string) error {
+	p.flags.json = true // what reads its answers reads its errors
 	c, err := p.config()
 	if err != nil {
 		return err

@@ -10,9 +10,15 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"syscall"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/pyenv"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/runner"
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/wire"
 	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/atomicfile"
 )
@@ -94,50 +100,78 @@ func (p *program) runIn(ctx context.Context, r *report, args []string) error {
 	}
 	defer e.Release()
 	r.Path = e.Path
+	python, err := pyenv.Ensure(ctx, pyenv.Options{Bundle: e.Path, Root: c.VenvsDir, Environ: p.env.Environ, Log: p.env.Stderr})
+	if wants, wantErr := pyenv.Wants(e.Path); err != nil && (wants || wantErr != nil) {
+		return err
+	}
 	scratch, err := runner.NewScratch()
 	if err != nil {
 		return err
 	}
-	defer func() { _ = scratch.Remove() }()
-	task, err := scratch.Task()
+	defer func() { _ = scratch.Remove() }() // a temporary directory that cannot be removed harms nothing
+	dirs, err := scratch.Task()
 	if err != nil {
 		return err
 	}
-	return p.start(ctx, r, scratch, runner.Spec{
-		Args: args[2:], Dir: e.Path, Scratch: scratch.Dir,
-		Env: runner.Environ(p.env.Environ, 1, task.Environment()),
+	own := p.env.Environ
+	if python != nil && python.Built() {
+		own = append(own[:len(own):len(own)], "PATH="+python.Bin()+string(filepath.ListSeparator)+p.env.Getenv("PATH"))
+	}
+	set := dirs.Environment()
+	set["PYTHONPATH"] = e.Path + string(filepath.ListSeparator) + filepath.Join(e.Path, "src") // as a wire has it
+	return p.start(ctx, r, runner.Spec{
+		Args: args[2:], Dir: e.Path, Scratch: scratch.Dir, Env: runner.Environ(own, 1, set),
 	}, args[1])
 }
 
 // start runs the command and notes how it ended.
-func (p *program) start(ctx context.Context, r *report, scratch *runner.Scratch, spec runner.Spec, name string) error {
-	path, err := exec.LookPath(name)
+func (p *program) start(ctx context.Context, r *report, spec runner.Spec, name string) error {
+	path, err := wire.Program(name, spec.Dir, spec.Env)
 	if err != nil {
 		r.Code = exitNotFound
-		if errors.Is(err, fs.ErrPermission) {
-			r.Code = exitNotExecutable
-		}
-		return &contracts.Error{Code: contracts.CodeFailed, Stage: contracts.StageRun, Message: "command " + contracts.Quote(name) + " cannot be run: " + err.Error()}
+		return err
 	}
-	spec.Path, spec.SameGroup = path, true
+	spec.Path = path
 	spec.Stdin, _ = p.env.Stdin.(*os.File)
 	spec.Stdout, _ = p.env.Stdout.(*os.File)
 	spec.Stderr, _ = p.env.Stderr.(*os.File)
-	supervisor := runner.NewSupervisor(p.env.Program, grace)
-	process, err := supervisor.Start(spec)
+	spec.SameGroup = isTerminal(spec.Stdin)
+	process, err := runner.NewSupervisor(p.env.Program, grace).Start(spec)
 	if err != nil {
 		r.Code = exitNotExecutable
-		return err
+		if errors.Is(err, fs.ErrNotExist) {
+			r.Code = exitNotFound
+		}
+		return wire.CannotStart(name, err)
+	}
+	stop := ctx.Done()
+	ended := make(chan os.Signal, 1)
+	if spec.SameGroup { // an interrupt from the terminal reached the command itself, whose affair it is
+		stop = nil
+		signal.Notify(ended, syscall.SIGTERM, syscall.SIGHUP)
+		defer signal.Stop(ended)
 	}
 	select {
 	case <-process.Done():
-	case <-ctx.Done():
+	case <-stop:
+		process.Stop()
+	case <-ended:
 		process.Stop()
 	}
 	exit := process.Wait()
 	r.Code = exit.Code
 	if exit.Signal != 0 {
-		r.Code, r.Signal = 128+int(exit.Signal), exit.Signal.String()
+		r.Code, r.Signal = 128+int(exit.Signal), unix.SignalName(exit.Signal)
 	}
 	return nil
+}
+
+// isTerminal says whether a file is the terminal of this process: then the command must
+// share its process group, or it could not read from it.
+func isTerminal(f *os.File) bool {
+	if f == nil {
+		return false
+	}
+	_, err := unix.IoctlGetInt(int(f.Fd()), unix.TIOCGPGRP)
+	return err == nil
 }

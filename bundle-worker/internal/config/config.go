@@ -94,6 +94,14 @@ func Load(getenv func(string) string, envFile string) (*Config, error) {
 	return c, nil
 }
 
+// CacheOnly reads where bundles are kept, for what needs neither an environment nor
+// anything else.
+func CacheOnly(getenv func(string) string) *Config {
+	c := &Config{}
+	c.CacheDir = c.text(getenv, "bundle cache", cacheVariable, defaultCache)
+	return c
+}
+
 // Lines says each value in force and where it came from, one to a line. Secrets are not
 // among them.
 func (c *Config) Lines() []string {

@@ -42,7 +42,7 @@ func RunCommand(ctx context.Context, l CommandLaunch, task *contracts.SimTask, c
 	}
 	defer stdin.Close()
 	env := runner.Environ(l.Environ, l.Cores, dirs.Environment())
-	program, err := lookUp(l.Command[0], l.Bundle, env)
+	program, err := Program(l.Command[0], l.Bundle, env)
 	if err != nil {
 		return "", err
 	}
@@ -50,7 +50,7 @@ func RunCommand(ctx context.Context, l CommandLaunch, task *contracts.SimTask, c
 		Path: program, Args: l.Command[1:], Env: env, Dir: l.Bundle, Stdin: stdin, Scratch: scratch.Dir,
 	})
 	if err != nil {
-		return "", cannotStart(l.Command[0], err)
+		return "", CannotStart(l.Command[0], err)
 	}
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() { defer close(stopped); process.Stop() })
@@ -86,9 +86,10 @@ func taskFile(dirs *runner.Task, task *contracts.SimTask) (*os.File, error) {
 	return os.Open(name)
 }
 
-// lookUp finds a program: in the bundle when its name has a slash, else on the PATH that
-// the process will have.
-func lookUp(name, bundle string, env []string) (string, error) {
+// Program finds a program: in the bundle when its name has a slash, else on the PATH of the
+// environment that the process will have. The error is a [contracts.Error] of
+// [contracts.CodeDependencies].
+func Program(name, bundle string, env []string) (string, error) {
 	if strings.Contains(name, "/") {
 		if !filepath.IsAbs(name) {
 			name = filepath.Join(bundle, name)
@@ -114,7 +115,8 @@ func lookUp(name, bundle string, env []string) (string, error) {
 	}
 }
 
-func cannotStart(name string, err error) *contracts.Error {
+// CannotStart explains why a program did not start.
+func CannotStart(name string, err error) *contracts.Error {
 	e := &contracts.Error{
 		Code: contracts.CodeDependencies, Stage: contracts.StagePrepare,
 		Message: "command " + contracts.Quote(name) + " cannot be started: " + contracts.Quote(err.Error()),
@@ -132,6 +134,6 @@ func cannotStart(name string, err error) *contracts.Error {
 
 // LookUp says whether a command that a task asks for is there.
 func LookUp(name string, environ []string) error {
-	_, err := lookUp(name, "", runner.Environ(environ, 1, nil))
+	_, err := Program(name, "", runner.Environ(environ, 1, nil))
 	return err
 }
