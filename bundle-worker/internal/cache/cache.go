@@ -52,8 +52,13 @@ type Entry struct {
 	BytesFetched int64
 	Cached       bool // nothing was fetched
 
-	use *lock.File
+	use    *lock.File
+	record *record
 }
+
+// Unchanged looks at every file and says whether all is as it was when the entry was
+// made. It reads no byte of them.
+func (e *Entry) Unchanged() bool { return e.record.matches(e.Path) }
 
 // Release ends the use of the entry.
 func (e *Entry) Release() {
@@ -133,7 +138,7 @@ func (c *Cache) ensure(ctx context.Context, ref contracts.BundleRef, source Sour
 }
 
 func (c *Cache) entry(r *record) *Entry {
-	return &Entry{Digest: r.digest, Content: r.content, Path: c.path(bundlesDir, r.dir), Files: r.files(), Cached: true}
+	return &Entry{Digest: r.digest, Content: r.content, Path: c.path(bundlesDir, r.dir), Files: r.files(), Cached: true, record: r}
 }
 
 // intact is the record of a bundle that is here and unchanged, or nil: then it must be

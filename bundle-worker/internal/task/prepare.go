@@ -37,65 +37,47 @@ type prepared struct {
 	cost    time.Duration // of that look
 }
 
-// looksAt is the part of the time that may go into looking at the files of a bundle whose
-// process is warm: one in so many. Tasks that take a while are each preceded by a look.
-// One that took long, because it hashed everything, does not put off the next for long.
+// A bundle whose process is warm is looked at before each task, unless that would take long:
+// then no more than one part in looksAt of the time goes into it.
 const (
-	looksAt     = 20
-	longestLook = 50 * time.Millisecond
+	looksAt   = 20
+	shortLook = time.Millisecond
 )
 
 // prepare has the task's bundle here, unchanged, with its environment, and its entry found
 // if that is possible without a process.
 func (r *Runner) prepare(ctx context.Context, task *contracts.SimTask) (*prepared, error) {
-	p := r.current
-	if p != nil && p.bundle.Digest == task.Bundle.Digest && p.entry != nil {
-		if time.Since(p.checked) < looksAt*p.cost {
-			return p, nil
-		}
-		return p, r.lookAgain(ctx, p, task.Bundle)
+	if p := r.current; p != nil && p.bundle.Digest == task.Bundle.Digest && p.entry != nil && p.unchanged() {
+		return p, nil
 	}
 	r.Close()
-	entry, cost, err := r.ensure(ctx, task.Bundle)
+	source, err := r.Source(task.Bundle.Repository)
 	if err != nil {
 		return nil, err
 	}
-	p = &prepared{bundle: entry, checked: time.Now(), cost: cost}
+	bundle, err := r.Cache.Ensure(ctx, task.Bundle, source)
+	if err != nil {
+		return nil, err
+	}
+	p := &prepared{bundle: bundle, checked: time.Now()}
 	r.current = p
-	if p.project, err = pyproject.Read(entry.Path); err != nil {
+	if p.project, err = pyproject.Read(bundle.Path); err != nil {
 		return nil, err
 	}
 	return p, r.findEntry(ctx, p)
 }
 
-func (r *Runner) ensure(ctx context.Context, ref contracts.BundleRef) (*cache.Entry, time.Duration, error) {
-	source, err := r.Source(ref.Repository)
-	if err != nil {
-		return nil, 0, err
+// unchanged looks whether the bundle's files are as they were. If an earlier task, or
+// anybody else, changed them, the bundle is mended and its process replaced.
+func (p *prepared) unchanged() bool {
+	if p.cost > shortLook && time.Since(p.checked) < looksAt*p.cost {
+		return true
 	}
 	began := time.Now()
-	entry, err := r.Cache.Ensure(ctx, ref, source)
-	if err != nil || !entry.Cached {
-		return entry, 0, err // no look, but a fetch
-	}
-	return entry, min(time.Since(began), longestLook), nil
-}
-
-// lookAgain looks whether a bundle that is in use was changed, by an earlier task or
-// anybody else. If it was, it is another tree now, and the process that runs in the old one
-// is ended.
-func (r *Runner) lookAgain(ctx context.Context, p *prepared, ref contracts.BundleRef) error {
-	entry, cost, err := r.ensure(ctx, ref)
-	if err != nil {
-		r.Close()
-		return err
-	}
-	if !entry.Cached || entry.Path != p.bundle.Path {
-		p.cool()
-	}
-	p.bundle.Release()
-	p.bundle, p.checked, p.cost = entry, time.Now(), cost
-	return nil
+	same := p.bundle.Unchanged()
+	p.checked = time.Now()
+	p.cost = p.checked.Sub(began)
+	return same
 }
 
 // findEntry finds the bundle's entry and makes its Python environment. It leaves the entry
