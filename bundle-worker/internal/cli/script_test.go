@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"archive/zip"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -51,6 +52,7 @@ func TestScript(t *testing.T) {
 			"field":    field,
 			"code":     exitCode,
 			"gone":     gone,
+			"wheel":    wheel,
 		},
 	})
 }
@@ -332,4 +334,31 @@ func running(pid int) bool {
 	}
 	_, procErr := os.Stat("/proc/self/stat")
 	return procErr != nil && syscall.Kill(pid, 0) == nil
+}
+
+// wheel FILE NAME makes a distribution NAME 1.0 with one module, NAME, that has ANSWER = 42.
+func wheel(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: wheel FILE NAME")
+	}
+	name := args[1]
+	ts.Check(os.MkdirAll(filepath.Dir(ts.MkAbs(args[0])), 0o755))
+	f, err := os.Create(ts.MkAbs(args[0]))
+	ts.Check(err)
+	defer f.Close()
+	z := zip.NewWriter(f)
+	info := name + "-1.0.dist-info/"
+	for _, file := range [][2]string{
+		{name + ".py", "ANSWER = 42\ndef wire(entrypoint, params, seed): return {'by': b'distribution'}\n"},
+		{info + "METADATA", "Metadata-Version: 2.1\nName: " + name + "\nVersion: 1.0\n"},
+		{info + "WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"},
+		{info + "entry_points.txt", "[modelops." + map[bool]string{true: "wire", false: "other"}[strings.HasPrefix(name, "wire")] + "]\nexecute = " + name + ":wire\n"},
+		{info + "RECORD", name + ".py,,\n" + info + "METADATA,,\n" + info + "WHEEL,,\n" + info + "entry_points.txt,,\n" + info + "RECORD,,\n"},
+	} {
+		w, err := z.Create(file[0])
+		ts.Check(err)
+		_, err = w.Write([]byte(file[1]))
+		ts.Check(err)
+	}
+	ts.Check(z.Close())
 }

@@ -1,0 +1,107 @@
+package bundleworker_test
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// allowed says which packages outside the standard library the worker links, and why. What
+// is not here is not linked: it is a small static program that every node has.
+var allowed = map[string]string{
+	"bundle-worker/internal/": "itself",
+	"contracts":               "the vocabulary",
+
+	"modelops-bundle/atomicfile":  "how files are written",
+	"modelops-bundle/bundle":      "the format",
+	"modelops-bundle/bundleoci":   "bundles from a registry",
+	"modelops-bundle/environment": "the environment file",
+
+	"golang.org/x/crypto/blake2b":     "checksums of outputs that are too large for memory",
+	"golang.org/x/sys/":               "flock, lstat, prctl",
+	"github.com/pelletier/go-toml/v2": "pyproject.toml",
+
+	"oras.land/oras-go/v2":                  "by way of bundleoci: the registry client",
+	"github.com/opencontainers/":            "by way of bundleoci: the OCI types",
+	"golang.org/x/sync/":                    "by way of bundleoci: parallel fetches",
+	"github.com/klauspost/":                 "by way of bundle: zstd; cpuid",
+	"golang.org/x/text/":                    "by way of bundle: Unicode normalisation and folding",
+	"github.com/PlakarKorp/go-cdc-chunkers": "by way of bundle: chunking, which only a push does",
+	"github.com/zeebo/blake3":               "by way of bundle: the same",
+	"github.com/go-git/":                    "by way of bundle: ignore rules, which only a push reads",
+	"github.com/jbenet/go-context":          "by way of bundle: the same",
+	"gopkg.in/warnings.v0":                  "by way of bundle: the same",
+	"golang.org/x/net/":                     "by way of bundle: the same",
+	"github.com/go-playground/":             "by way of contracts: validation",
+	"github.com/gabriel-vasile/mimetype":    "by way of contracts: validation",
+	"github.com/leodido/go-urn":             "by way of contracts: validation",
+	"golang.org/x/crypto/sha3":              "by way of contracts: validation",
+	"sigs.k8s.io/yaml":                      "by way of contracts: YAML",
+	"go.yaml.in/yaml/":                      "by way of contracts: YAML",
+}
+
+const modules = "github.com/modelops-suite/modelops-go/"
+
+func TestDependencies(t *testing.T) {
+	used := map[string]bool{}
+	for _, dep := range dependencies(t, "./cmd/bundle-worker") {
+		if dep == "bundle-worker/cmd/bundle-worker" {
+			continue
+		}
+		rule := ruleOf(dep)
+		if rule == "" {
+			t.Errorf("the worker links %s, which no rule allows", dep)
+		}
+		used[rule] = true
+	}
+	for rule, why := range allowed {
+		if !used[rule] {
+			t.Errorf("nothing is linked any more that begins with %s (%s)", rule, why)
+		}
+	}
+}
+
+// The lower packages know nothing of those above them.
+func TestLayers(t *testing.T) {
+	for pkg, forbidden := range map[string][]string{
+		"./internal/rpc":    {"bundle-worker/internal/", "contracts", "modelops-bundle/"},
+		"./internal/runner": {"bundle-worker/internal/wire", "bundle-worker/internal/task", "bundle-worker/internal/cache", "modelops-bundle/"},
+		"./internal/wire":   {"bundle-worker/internal/task", "bundle-worker/internal/cache", "bundle-worker/internal/config", "modelops-bundle/bundleoci"},
+		"./internal/cache":  {"bundle-worker/internal/runner", "bundle-worker/internal/wire", "bundle-worker/internal/config"},
+		"./internal/pyenv":  {"bundle-worker/internal/wire", "bundle-worker/internal/cache"},
+	} {
+		self := "bundle-worker/" + strings.TrimPrefix(pkg, "./")
+		for _, dep := range dependencies(t, pkg) {
+			for _, prefix := range forbidden {
+				if dep != self && strings.HasPrefix(dep, prefix) {
+					t.Errorf("%s links %s", pkg, dep)
+				}
+			}
+		}
+	}
+}
+
+func ruleOf(dep string) string {
+	best := ""
+	for prefix := range allowed {
+		if strings.HasPrefix(dep, prefix) && len(prefix) > len(best) {
+			best = prefix
+		}
+	}
+	return best
+}
+
+// dependencies are the packages outside the standard library that a package links, our
+// own without the modules' common prefix.
+func dependencies(t *testing.T, pkg string) []string {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", pkg).Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var deps []string
+	for line := range strings.FieldsSeq(string(out)) {
+		deps = append(deps, strings.TrimPrefix(line, modules))
+	}
+	return deps
+}
