@@ -106,7 +106,7 @@ func (s *Supervisor) Start(spec Spec) (*Process, error) {
 	p := &Process{Output: capture, supervisor: s, orders: ordersW, kills: outOfMemoryKills(), done: make(chan struct{})}
 	p.guard = &exec.Cmd{
 		Path: s.Program, Args: []string{"bundle-worker", GuardArgument, strconv.Itoa(len(spec.Files))},
-		Env: []string{}, Dir: "/",
+		Env: []string{"GORACE=atexit_sleep_ms=0"}, Dir: "/", // tests with the race detector are not to wait for it here
 		Stdout: or(spec.Stdout, output), Stderr: or(spec.Stderr, output),
 		ExtraFiles:  append(append([]*os.File{}, spec.Files...), ordersR, reportsW),
 		SysProcAttr: &syscall.SysProcAttr{Setpgid: !spec.SameGroup},
