@@ -23,6 +23,7 @@ func newApp() *cli.App {
 			infraCommand(),
 			envCommand(),
 			bundleCommand(),
+			studyCommand(),
 			doctorCommand(),
 			localRegistryCommand(),
 		},
