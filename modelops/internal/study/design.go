@@ -87,6 +87,8 @@ func Random(params []Parameter, method string, n int, seed uint64) ([]contracts.
 		}
 	}
 	switch {
+	case method != Halton && method != LatinHypercube:
+		return nil, usage("method %s is neither %s nor %s", contracts.Quote(method), Halton, LatinHypercube)
 	case n < 1 || n > maxSets:
 		return nil, usage("the number of samples is %d; from 1 to %d", n, maxSets)
 	case varying == 0:

@@ -113,6 +113,9 @@ func TestRefused(t *testing.T) {
 	if _, err := Random(parse(t, "a=0:1"), Halton, 0, 1); err == nil {
 		t.Error("no samples are accepted")
 	}
+	if _, err := Random(parse(t, "a=0:1"), "sobol", 4, 1); err == nil || !strings.Contains(err.Error(), Halton) {
+		t.Errorf("an unknown method: %v", err)
+	}
 	if _, err := Grid(nil); err == nil {
 		t.Error("a grid of nothing is accepted")
 	}
