@@ -150,7 +150,7 @@ func TestStudyOfAThousand(t *testing.T) {
 	if job.Tasks != 199*5+2 {
 		t.Fatalf("%+v", job)
 	}
-	first := project.table(job.JobID, "first")
+	first := project.table(job.JobID, "results/first")
 	if len(first) != 997 {
 		t.Errorf("%d rows, want 997", len(first))
 	}

@@ -60,7 +60,7 @@ func TestTrueCauseOfTheModel(t *testing.T) {
 		"exception":          {"def wire(e, p, s):\n    return {'x': compute(p)}\n\ndef compute(p):\n    raise ValueError('beta is not plausible')\n", "model_error", []string{"beta is not plausible", "ValueError", "in compute"}},
 		"key error":          {"def wire(e, p, s):\n    return {'x': p['incidence']}\n", "model_error", []string{"KeyError", "incidence"}},
 		"killed by a signal": {"import os, signal, sys\n\ndef wire(e, p, s):\n    print('last words', file=sys.stderr, flush=True)\n    os.kill(os.getpid(), signal.SIGSEGV)\n", "process_signal", []string{"SIGSEGV", "last words"}},
-		"os._exit":           {"import os\n\ndef wire(e, p, s):\n    os._exit(3)\n", "process_exit", []string{"exit code 3"}},
+		"os exit":            {"import os\n\ndef wire(e, p, s):\n    os._exit(3)\n", "process_exit", []string{"exit code 3"}},
 		"empty with error":   {"import json\n\ndef wire(e, p, s):\n    return {'table': b'', 'metadata': json.dumps({'error': 'Model models.sir not found in registry'}).encode()}\n", "output_error", []string{"Model models.sir not found in registry"}},
 		"not bytes":          {"def wire(e, p, s):\n    return {'x': 5}\n", "output_error", []string{"int"}},
 	} {
@@ -124,6 +124,7 @@ func TestTrueCauseOfTheSurroundings(t *testing.T) {
 	}
 
 	u.ok("mops", "infra", "down")
+	p.env = append(p.env, "MODELOPS_ENV=local")
 	p.shows(7, "unavailable", []string{"does not answer", "mops infra up"}, "modelops-bundle", "push")
 	p.shows(7, "unavailable", []string{"does not answer", "mops infra up"}, "mops", "jobs", "submit", "study.json")
 	p.shows(7, "unavailable", []string{"does not answer"}, "bundle-worker", "ensure-local", unknown, "--quiet")

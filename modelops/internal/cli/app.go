@@ -23,6 +23,7 @@ func newApp() *cli.App {
 			infraCommand(),
 			envCommand(),
 			bundleCommand(),
+			jobsCommand(),
 			studyCommand(),
 			doctorCommand(),
 			localRegistryCommand(),

@@ -25,7 +25,7 @@ func TestUpKilledAnywhere(t *testing.T) {
 			t.Fatal(err)
 		}
 		cmd := exec.Command(path, args...)
-		cmd.Env = []string{"MODELOPS_HOME=" + home, "PATH=" + os.Getenv("PATH"), "TMPDIR=" + base}
+		cmd.Env = []string{"MODELOPS_HOME=" + home, "PATH=" + os.Getenv("PATH"), "TMPDIR=" + base, "GORACE=" + quickExit}
 		return cmd
 	}
 	must := func(args ...string) {

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -50,6 +51,12 @@ func otherProgram(contract string) {
 		os.Exit(code)
 	case len(args) == 1 && args[0] == "die":
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	case len(args) == 1 && args[0] == "wait":
+		signals := make(chan os.Signal, 1)
+		signal.Notify(signals, syscall.SIGTERM)
+		fmt.Println("waiting")
+		<-signals
+		os.Exit(42)
 	case len(args) == 1 && args[0] == "cat":
 		_, _ = io.Copy(os.Stdout, os.Stdin)
 	default:
@@ -75,6 +82,7 @@ func TestScript(t *testing.T) {
 				return err
 			}
 			env.Setenv("MOPS", mops)
+			env.Setenv("GORACE", quickExit)
 			env.Defer(func() { stopAll(t, env.WorkDir) })
 			return os.Mkdir(home, 0o700)
 		},
@@ -88,6 +96,9 @@ func TestScript(t *testing.T) {
 		},
 	})
 }
+
+// quickExit keeps a program with the race detector from sleeping a second at its end.
+const quickExit = "atexit_sleep_ms=0"
 
 // stopAll stops the registries of every home below dir.
 func stopAll(t *testing.T, dir string) {

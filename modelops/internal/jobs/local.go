@@ -10,6 +10,7 @@ import (
 	"github.com/gofrs/flock"
 	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/atomicfile"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/blobstore"
 )
 
 // Local is what this machine knows of the jobs that were submitted or driven here:
@@ -123,4 +124,13 @@ func localError(err error) error {
 		return nil
 	}
 	return (&contracts.Error{Code: contracts.CodeFailed, Stage: contracts.StageSubmit, Message: err.Error()}).Because(err)
+}
+
+// Storage is where the jobs of an environment are: its storage, or, when it has none, a
+// directory in the suite's home on this machine.
+func Storage(env *contracts.BundleEnvironment, home string) (blobstore.Store, error) {
+	if env.Storage == nil {
+		return blobstore.OpenDir(filepath.Join(home, "store"), "")
+	}
+	return blobstore.Open(env)
 }

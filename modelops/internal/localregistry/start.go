@@ -79,12 +79,15 @@ func (r *Registry) launch(ctx context.Context, launch Launch) (Instance, error) 
 	ticker := time.NewTicker(pollEvery)
 	defer ticker.Stop()
 	for {
-		i, running, err := r.Probe(ctx)
-		if err == nil && running && i.ID == id {
+		// Another instance serves as well: one whose starter was killed before it answered.
+		if i, running, err := r.Probe(ctx); err == nil && running {
 			return i, nil
 		}
 		select {
 		case err := <-ended:
+			if held, heldErr := r.held(); heldErr == nil && held {
+				continue
+			}
 			return Instance{}, r.notStarted(fmt.Sprintf("its process ended at once (%v)", err), from)
 		case <-ctx.Done():
 			_ = cmd.Process.Kill() // ours, and not yet waited for: the id cannot be another's

@@ -21,6 +21,9 @@ func Find(getenv func(string) string, name string) (string, error) {
 	var dirs []string
 	if self, err := os.Executable(); err == nil {
 		dirs = append(dirs, filepath.Dir(self))
+		if real, err := filepath.EvalSymlinks(self); err == nil {
+			dirs = append(dirs, filepath.Dir(real))
+		}
 	}
 	dirs = append(dirs, filepath.SplitList(getenv("PATH"))...)
 	for _, dir := range dirs {

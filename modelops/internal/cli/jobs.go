@@ -1,0 +1,163 @@
+package cli
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/command"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/environment"
+	"github.com/modelops-suite/modelops-go/modelops/internal/jobs"
+)
+
+func jobsCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "jobs",
+		Usage: "submit studies, follow them, and fetch their results",
+		Subcommands: []*cli.Command{
+			submitCommand(), jobsListCommand(), jobsStatusCommand(), jobsLogsCommand(), jobsCancelCommand(),
+			jobsResumeCommand(), resultsCommand(), jobsRemoveCommand(), driveCommand(),
+		},
+	}
+}
+
+// located is a job that was found, and where.
+type located struct {
+	job         *jobs.Job
+	catalog     *jobs.Catalog
+	local       jobs.Local
+	home        string
+	environment *environment.Chosen
+}
+
+const jobHelp = "JOB is a job's identifier, the beginning of one, or latest."
+
+// locate finds the job that the command's first argument means: by what this machine
+// remembers, which says the environment too, else in the environment in force.
+func locate(c *cli.Context) (*located, error) {
+	word := c.Args().First()
+	home, err := homeOf(c)
+	if err != nil {
+		return nil, err
+	}
+	l := &located{home: home, local: jobs.LocalIn(home)}
+	records, err := l.local.Records()
+	if err != nil {
+		return nil, err
+	}
+	flag := contracts.NormalizeEnvironmentName(c.String("env"))
+	records = slices.DeleteFunc(records, func(r jobs.Record) bool { return flag != "" && r.Environment != flag })
+	slices.SortFunc(records, func(x, y jobs.Record) int { return cmp.Compare(y.Created, x.Created) })
+	ids := make([]string, len(records))
+	for i, r := range records {
+		ids[i] = r.ID
+	}
+	id, err := match(word, ids)
+	if err != nil {
+		return nil, err
+	}
+	if id != "" {
+		return l, l.open(c, records[slices.Index(ids, id)].Environment, id)
+	}
+	if err := l.choose(c, ""); err != nil {
+		return nil, err
+	}
+	list, err := l.catalog.List(c.Context)
+	if err != nil {
+		return nil, err
+	}
+	ids = ids[:0]
+	for _, job := range list {
+		ids = append(ids, job.ID)
+	}
+	if id, err = match(word, ids); err != nil {
+		return nil, err
+	}
+	if id == "" {
+		return nil, jobs.NotFound(word)
+	}
+	l.job, err = l.catalog.Load(c.Context, id)
+	return l, err
+}
+
+// match is the identifier that a word means, the newest of them being the first; "" for
+// none.
+func match(word string, ids []string) (string, error) {
+	if word == "latest" && len(ids) > 0 {
+		return ids[0], nil
+	}
+	begin := jobs.IDPrefix + strings.TrimPrefix(word, jobs.IDPrefix)
+	var found []string
+	for _, id := range ids {
+		if id == begin {
+			return id, nil
+		}
+		if strings.HasPrefix(id, begin) && begin != jobs.IDPrefix {
+			found = append(found, id)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return "", nil
+	case 1:
+		return found[0], nil
+	}
+	return "", command.Usage("one of them: "+strings.Join(found[:min(5, len(found))], ", "), "%s begins %d jobs", contracts.Quote(word), len(found))
+}
+
+// open loads a job of a known environment.
+func (l *located) open(c *cli.Context, name, id string) error {
+	if err := l.choose(c, name); err != nil {
+		return err
+	}
+	var err error
+	l.job, err = l.catalog.Load(c.Context, id)
+	return err
+}
+
+// choose finds the environment, name being the job's own or "", and opens its storage.
+func (l *located) choose(c *cli.Context, name string) error {
+	var err error
+	if name == "" {
+		l.environment, err = resolve(c, false)
+	} else {
+		l.environment, err = loadNamed(c, l.home, name)
+	}
+	if err != nil {
+		return err
+	}
+	store, err := jobs.Storage(l.environment.Env, l.home)
+	if err != nil {
+		return err
+	}
+	l.catalog = jobs.Open(store, nil)
+	return nil
+}
+
+// loadNamed loads the environment that a job says it is in.
+func loadNamed(c *cli.Context, home, name string) (*environment.Chosen, error) {
+	loaded, err := environment.Open(home).Load(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := loaded.ApplyVariables(command.EnvOf(c).Getenv); err != nil {
+		return nil, err
+	}
+	chosen := &environment.Chosen{Name: name, Why: "the job's", Loaded: loaded}
+	command.Note(c, "%s", chosen)
+	return chosen, nil
+}
+
+func (l *located) status(c *cli.Context) (*jobs.Status, error) {
+	return l.catalog.Status(c.Context, l.job, l.local.Alive)
+}
+
+// missing says whether err is that a job is not there.
+func missing(err error) bool {
+	e, ok := errors.AsType[*contracts.Error](err)
+	return ok && e.Code == contracts.CodeNotFound
+}

@@ -1,0 +1,187 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/command"
+	"github.com/modelops-suite/modelops-go/modelops/internal/executor/process"
+	"github.com/modelops-suite/modelops-go/modelops/internal/jobs"
+)
+
+// indent writes text a little to the right.
+func indent(w io.Writer, text string) {
+	for line := range strings.SplitSeq(strings.TrimRight(text, "\n"), "\n") {
+		if text != "" {
+			fmt.Fprintf(w, "    %s\n", contracts.Lines(line))
+		}
+	}
+}
+
+func jobsCancelCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "cancel",
+		Usage:       "stop a job; what has results keeps them",
+		ArgsUsage:   "JOB",
+		Description: jobHelp,
+		UsageText:   "mops jobs cancel job-1a2b3c4d5e6f",
+		Flags:       []cli.Flag{envFlag()},
+		Action:      runJobsCancel,
+	}
+}
+
+// cancelPatience is how long cancel waits for the processes to end.
+const cancelPatience = 20 * time.Second
+
+func runJobsCancel(c *cli.Context) error {
+	l, err := locate(c)
+	if err != nil {
+		return err
+	}
+	before, err := l.status(c)
+	if err != nil {
+		return err
+	}
+	if _, err := l.catalog.Move(c.Context, l.job.ID, jobs.Transition{State: jobs.Cancelled, Reason: "cancelled by the user"}); err != nil {
+		return err
+	}
+	if before.Driver != nil && before.Driver.Alive {
+		if err := l.awaitStop(c); err != nil {
+			return err
+		}
+	}
+	status, err := l.status(c)
+	if err != nil {
+		return err
+	}
+	return command.Print(c, status, func(w io.Writer) {
+		fmt.Fprintf(w, "%s is cancelled; %d of %d tasks have results\n", status.ID, status.Tasks.Succeeded, status.Tasks.Total)
+	})
+}
+
+// awaitStop waits until the driver has ended what it ran.
+func (l *located) awaitStop(c *cli.Context) error {
+	ticker := time.NewTicker(pollTime)
+	defer ticker.Stop()
+	deadline := time.After(cancelPatience)
+	for {
+		if alive, known := l.local.Alive(l.job.ID); known && !alive {
+			return nil
+		}
+		if progress, err := l.catalog.Progress(c.Context, l.job.ID); err != nil || progress.Stopped {
+			return err
+		}
+		select {
+		case <-ticker.C:
+		case <-deadline:
+			command.Warn(c, "the driver has not said yet that its processes have ended")
+			return nil
+		case <-c.Context.Done():
+			return c.Context.Err()
+		}
+	}
+}
+
+func jobsResumeCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "resume",
+		Usage:     "run what a job has no results of: after its driver's death, after failures, after cancelling",
+		ArgsUsage: "JOB",
+		Description: jobHelp + `
+The job runs on this machine from now on. Code and data are those that it was submitted
+with; a change of either is a new job.`,
+		UsageText: "mops jobs resume latest --wait",
+		Flags: []cli.Flag{
+			envFlag(),
+			&cli.BoolFlag{Name: "wait", Usage: "follow the job to its end; exit code 1 when tasks failed"},
+		},
+		Action: runJobsResume,
+	}
+}
+
+func runJobsResume(c *cli.Context) error {
+	l, err := locate(c)
+	if err != nil {
+		return err
+	}
+	status, err := l.status(c)
+	if err != nil {
+		return err
+	}
+	switch {
+	case status.State == jobs.Succeeded:
+		return &contracts.Error{Code: contracts.CodeConflict, Stage: contracts.StageSubmit,
+			Message: "job " + l.job.ID + " has succeeded: there is nothing to resume",
+			Hint:    "fetch its tables: mops jobs results " + l.job.ID}
+	case status.Driver != nil && status.Driver.Alive:
+		return &contracts.Error{Code: contracts.CodeConflict, Stage: contracts.StageSubmit,
+			Message: fmt.Sprintf("job %s is being driven by process %d on %s", l.job.ID, status.Driver.PID, contracts.Quote(status.Driver.Host)),
+			Hint:    "follow it: mops jobs status " + l.job.ID + "; stop it: mops jobs cancel " + l.job.ID}
+	}
+	if err := process.Supported(); err != nil {
+		return err
+	}
+	if err := l.local.Remember(l.job); err != nil {
+		return err
+	}
+	// From the very state that was judged: of two who resume at once one is refused.
+	if _, err := l.catalog.MoveFrom(c.Context, l.job.ID, status.Last, jobs.Transition{State: jobs.Submitted, Reason: "resumed"}); err != nil {
+		return err
+	}
+	ended, err := l.startDriver(c)
+	if err != nil {
+		return err
+	}
+	answer := &submitAnswer{JobID: l.job.ID, Bundle: l.job.Bundle, Content: l.job.Content, Environment: l.job.Environment, Executor: l.job.Executor, Tasks: l.job.Tasks, Reused: status.Tasks.Succeeded}
+	command.Note(c, "job %s: %d of %d tasks are to run", answer.JobID, answer.Tasks-answer.Reused, answer.Tasks)
+	if c.Bool("wait") {
+		return l.follow(c, ended, answer)
+	}
+	return command.Print(c, answer, func(w io.Writer) { fmt.Fprintln(w, answer.JobID) })
+}
+
+func jobsRemoveCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "rm",
+		Usage:     "remove a job: its record, its state and its log",
+		ArgsUsage: "JOB",
+		Description: jobHelp + `
+Results belong to the content that made them, not to the job: they stay, and are reused by
+jobs to come. The bundle is no longer kept for the job's sake.`,
+		UsageText: "mops jobs rm job-1a2b3c4d5e6f",
+		Flags:     []cli.Flag{envFlag()},
+		Action:    runJobsRemove,
+	}
+}
+
+func runJobsRemove(c *cli.Context) error {
+	l, err := locate(c)
+	if err != nil {
+		return err
+	}
+	status, err := l.status(c)
+	if err != nil {
+		return err
+	}
+	alive, known := l.local.Alive(l.job.ID)
+	if status.Driver != nil && status.Driver.Alive || known && alive {
+		return &contracts.Error{Code: contracts.CodeConflict, Stage: contracts.StageSubmit,
+			Message: "job " + l.job.ID + " is " + string(status.State), Hint: "stop it first: mops jobs cancel " + l.job.ID}
+	}
+	if err := l.catalog.Remove(c.Context, l.job.ID); err != nil {
+		return err
+	}
+	if err := l.local.Forget(l.job.ID); err != nil {
+		return err
+	}
+	answer := struct {
+		ID      string `json:"job_id"`
+		Removed bool   `json:"removed"`
+	}{l.job.ID, true}
+	return command.Print(c, answer, func(w io.Writer) { fmt.Fprintln(w, l.job.ID, "is removed") })
+}

@@ -1,0 +1,211 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/command"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/environment"
+	"github.com/modelops-suite/modelops-go/modelops/internal/jobs"
+	"github.com/modelops-suite/modelops-go/modelops/internal/jobs/submit"
+	"github.com/modelops-suite/modelops-go/modelops/internal/program"
+)
+
+func submitCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "submit",
+		Usage:     "run a study, with exactly the code and data of this project",
+		ArgsUsage: "STUDY",
+		Description: `The project around the current directory, or around the study, is pushed first, under a
+tag of the job's own, and the job is bound to the digest of what was pushed. Results that
+an earlier job has of the same content are reused. The job goes on when the terminal is
+closed.`,
+		UsageText: "mops jobs submit study.json --wait\nmops jobs submit study.json --bundle my-model:v2 --limit 10",
+		Flags: []cli.Flag{
+			envFlag(),
+			&cli.BoolFlag{Name: "auto", Usage: "push the project first, which is what happens without --bundle"},
+			&cli.StringFlag{Name: "bundle", Usage: "run the bundle `REF`, as it is in the registry"},
+			&cli.StringFlag{Name: "project", Usage: "the project's `DIRECTORY`"},
+			&cli.BoolFlag{Name: "wait", Usage: "follow the job to its end; exit code 1 when tasks failed"},
+			&cli.IntFlag{Name: "limit", Usage: "run the first `N` tasks only"},
+			&cli.BoolFlag{Name: "dry-run", Usage: "say what would run and what is reused, and push and make nothing"},
+			&cli.StringFlag{Name: "executor", Usage: "`WHERE` tasks run: process"},
+			&cli.StringFlag{Name: "driver", Usage: "`WHERE` the driver runs: local"},
+			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "run `N` tasks at once; as many as there are cores otherwise"},
+			&cli.BoolFlag{Name: "no-cache", Usage: "run also what has results already"},
+			&cli.BoolFlag{Name: "keep-going", Usage: "run all tasks, even when the first ones all fail alike"},
+			&cli.StringFlag{Name: "timeout", Usage: "time limit of one task, as `DURATION`: 90s, 1h30m"},
+		},
+		Action: runSubmit,
+	}
+}
+
+type submitAnswer struct {
+	JobID       string              `json:"job_id"`
+	Bundle      contracts.BundleRef `json:"bundle"`
+	Content     contracts.Digest    `json:"content_digest"`
+	Environment string              `json:"environment"`
+	Executor    string              `json:"executor"`
+	Tasks       int                 `json:"tasks"`
+	Reused      int                 `json:"reused"`
+
+	// With --wait, how it ended.
+	State  jobs.State       `json:"state,omitempty"`
+	Status *jobs.Status     `json:"status,omitempty"`
+	Error  *contracts.Error `json:"error,omitempty"`
+}
+
+func runSubmit(c *cli.Context) error {
+	request, err := submitRequest(c)
+	if err != nil {
+		return err
+	}
+	s, err := newSubmitter(c, request)
+	if err != nil {
+		return err
+	}
+	plan, err := s.Prepare(c.Context, *request, c.Bool("dry-run"))
+	if err != nil {
+		return err
+	}
+	if c.Bool("dry-run") {
+		return printPlan(c, plan)
+	}
+	if err := s.Submit(c.Context, plan); err != nil {
+		return err
+	}
+	at := &located{job: plan.Job, catalog: plan.Catalog, local: jobs.LocalIn(s.Home), home: s.Home, environment: s.Environment}
+	ended, err := at.startDriver(c)
+	if err != nil {
+		return err
+	}
+	answer := &submitAnswer{JobID: plan.Job.ID, Bundle: plan.Job.Bundle, Content: plan.Job.Content, Environment: plan.Job.Environment,
+		Executor: plan.Job.Executor, Tasks: plan.Job.Tasks, Reused: plan.Reused}
+	command.Note(c, "job %s: %d tasks, %d have results already", answer.JobID, answer.Tasks, answer.Reused)
+	if c.Bool("wait") {
+		return at.follow(c, ended, answer)
+	}
+	command.Note(c, "follow it: mops jobs status %s", answer.JobID)
+	return command.Print(c, answer, func(w io.Writer) { fmt.Fprintln(w, answer.JobID) })
+}
+
+// submitRequest reads the flags.
+func submitRequest(c *cli.Context) (*submit.Request, error) {
+	env := command.EnvOf(c)
+	r := &submit.Request{
+		StudyFile: env.Path(c.Args().First()), Bundle: c.String("bundle"), Executor: c.String("executor"), Driver: c.String("driver"),
+		Options: jobs.Options{Limit: c.Int("limit"), Processes: c.Int("jobs"), NoCache: c.Bool("no-cache"), KeepGoing: c.Bool("keep-going"), Timeout: c.String("timeout")},
+	}
+	if _, err := (contracts.Resources{Timeout: r.Options.Timeout}).TimeoutDuration(); err != nil {
+		return nil, command.Usage("--timeout 90s", "--timeout %s is not a duration", contracts.Quote(r.Options.Timeout))
+	}
+	for _, check := range []struct {
+		wrong   bool
+		problem string
+	}{
+		{c.IsSet("limit") && r.Options.Limit < 1, "--limit is less than 1"},
+		{c.IsSet("jobs") && r.Options.Processes < 1, "--jobs is less than 1"},
+		{c.Bool("auto") && r.Bundle != "", "--auto and --bundle exclude each other"},
+		{!oneOf(r.Executor, "", "process", "dask"), "--executor is process or dask"},
+		{!oneOf(r.Driver, "", "local", "kubernetes"), "--driver is local or kubernetes"},
+	} {
+		if check.wrong {
+			return nil, command.Usage("", "%s", check.problem)
+		}
+	}
+	project, err := findProject(c, r.StudyFile)
+	if err != nil && (r.Bundle == "" || contracts.AsError(err).Code != contracts.CodeProjectNotFound) {
+		return nil, err
+	}
+	if project != nil {
+		r.ProjectDir, r.ProjectPin = project.Dir, project.Pin
+	}
+	return r, nil
+}
+
+func oneOf(s string, words ...string) bool {
+	for _, word := range words {
+		if s == word {
+			return true
+		}
+	}
+	return false
+}
+
+// findProject is the project that is named, or the one around the current directory,
+// else around the study.
+func findProject(c *cli.Context, study string) (*submit.Project, error) {
+	env := command.EnvOf(c)
+	if dir := c.String("project"); dir != "" {
+		return submit.FindProject(env.Path(dir))
+	}
+	return submit.FindProject(env.Dir, filepath.Dir(study))
+}
+
+func newSubmitter(c *cli.Context, r *submit.Request) (*submit.Submitter, error) {
+	env := command.EnvOf(c)
+	home, err := homeOf(c)
+	if err != nil {
+		return nil, err
+	}
+	s := &submit.Submitter{
+		Home: home,
+		Note: func(format string, args ...any) { command.Note(c, format, args...) },
+		Warn: func(format string, args ...any) { command.Warn(c, format, args...) },
+	}
+	s.Environment, err = environment.Open(home).Resolve(environment.Request{
+		Flag: c.String("env"), ProjectPin: r.ProjectPin, Getenv: env.Getenv, ForProject: r.ProjectDir != "",
+	})
+	if err != nil {
+		return nil, err
+	}
+	command.Note(c, "%s: %s", s.Environment, s.Environment.Env.Registry.LoginServer)
+	for _, warning := range s.Environment.Warnings {
+		command.Warn(c, "%s: %s", s.Environment.Path, withHint(warning))
+	}
+	s.Programs = submit.Programs{Environ: workerEnviron(env, home), Stderr: env.Stderr}
+	if s.Programs.Bundle, err = program.Find(env.Getenv, program.Bundle); err != nil {
+		return nil, err
+	}
+	s.Programs.Worker, err = program.Find(env.Getenv, program.Worker)
+	return s, err
+}
+
+type planAnswer struct {
+	DryRun      bool                 `json:"dry_run"`
+	Bundle      *contracts.BundleRef `json:"bundle,omitempty"`
+	Content     contracts.Digest     `json:"content_digest,omitempty"`
+	Environment string               `json:"environment"`
+	Executor    string               `json:"executor"`
+	Tasks       int                  `json:"tasks"`
+	Run         *int                 `json:"run,omitempty"`    // absent when the content is not known
+	Reused      *int                 `json:"reused,omitempty"` // likewise
+	Changes     []submit.Change      `json:"changes"`          // files that differ from the last push or pull
+}
+
+func printPlan(c *cli.Context, p *submit.Plan) error {
+	a := planAnswer{DryRun: true, Content: p.Job.Content, Environment: p.Job.Environment, Executor: p.Job.Executor, Tasks: p.Job.Tasks, Changes: append([]submit.Change{}, p.Changes...)}
+	if !p.Unpushed {
+		a.Bundle = &p.Job.Bundle
+	}
+	if p.Reused >= 0 {
+		run := p.Job.Tasks - p.Reused
+		a.Run, a.Reused = &run, &p.Reused
+	}
+	return command.Print(c, a, func(w io.Writer) {
+		fmt.Fprintf(w, "%d tasks of %s/%s\n", a.Tasks, contracts.Lines(p.Job.Study.Model), contracts.Lines(p.Job.Study.Scenario))
+		switch {
+		case a.Run != nil:
+			fmt.Fprintf(w, "%d would run, %d have results already\n", *a.Run, *a.Reused)
+		default:
+			fmt.Fprintln(w, "what would be reused is known only after a push")
+		}
+		for _, change := range a.Changes {
+			fmt.Fprintf(w, "  %s %s\n", contracts.Lines(change.Change), contracts.Lines(change.Path))
+		}
+	})
+}

@@ -1,0 +1,265 @@
+// Package submit makes jobs: it checks everything that can be checked before anything
+// is made, has the bundle pushed and tried, and only then writes the job down.
+package submit
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+
+	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/blobstore"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/environment"
+	"github.com/modelops-suite/modelops-go/modelops/internal/executor/process"
+	"github.com/modelops-suite/modelops-go/modelops/internal/jobs"
+	"github.com/modelops-suite/modelops-go/modelops/internal/results/archive"
+)
+
+// Request is what somebody wants run.
+type Request struct {
+	StudyFile  string // absolute
+	ProjectDir string // the project's directory; "" outside one
+	ProjectPin string // the environment that it is pinned to, or ""
+	Bundle     string // a reference, to run what is there; "" to push the project
+	Executor   string // "" for what the environment calls for
+	Driver     string // "" for local
+	Options    jobs.Options
+}
+
+// Submitter makes jobs in one environment.
+type Submitter struct {
+	Environment *environment.Chosen
+	Home        string // the suite's
+	Programs    Programs
+	Note        func(format string, args ...any) // says which step begins
+	Warn        func(format string, args ...any)
+}
+
+// Plan is a job that could be made: everything was checked.
+type Plan struct {
+	Job      *jobs.Job
+	Study    *contracts.SimulationStudy
+	Catalog  *jobs.Catalog
+	Entry    *Entry // how the bundle is called
+	Reused   int    // tasks whose results are there; -1 when that is not known
+	Changes  []Change
+	Unpushed bool // a dry run of a project: the bundle is not known yet
+
+	data []byte // of the study
+}
+
+// Prepare does everything that comes before a job is made. With dry set it pushes
+// nothing.
+func (s *Submitter) Prepare(ctx context.Context, r Request, dry bool) (*Plan, error) {
+	p := &Plan{Reused: -1}
+	var err error
+	if p.data, err = readStudy(r.StudyFile); err != nil {
+		return nil, err
+	}
+	if p.Study, err = contracts.ParseStudy(r.StudyFile, p.data); err != nil {
+		return nil, err
+	}
+	for _, warning := range p.Study.Warnings {
+		s.Warn("study %s: %s %s", contracts.Quote(r.StudyFile), warning.Field, warning.Message)
+	}
+	if err := s.checkPlaces(&r, p.Study); err != nil {
+		return nil, err
+	}
+	store, err := jobs.Storage(s.Environment.Env, s.Home)
+	if err != nil {
+		return nil, err
+	}
+	if err := probe(ctx, store); err != nil {
+		return nil, err
+	}
+	p.Catalog = jobs.Open(store, nil)
+	if err := s.Programs.check(ctx); err != nil {
+		return nil, err
+	}
+	p.Job = s.describe(r, p)
+	if err := s.bundle(ctx, r, p, dry); err != nil || p.Unpushed {
+		return p, err
+	}
+	p.Reused, err = s.reused(ctx, p)
+	return p, err
+}
+
+// maxStudy bounds what is read of a study: a million parameter sets fit many times.
+const maxStudy = 2 << 30
+
+func readStudy(file string) ([]byte, error) {
+	info, err := os.Stat(file)
+	if err == nil && info.IsDir() {
+		err = errors.New("is a directory")
+	}
+	if err == nil && info.Size() > maxStudy {
+		err = errors.New("is larger than 2 GiB")
+	}
+	var data []byte
+	if err == nil {
+		data, err = os.ReadFile(file)
+	}
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, (&contracts.Error{Code: contracts.CodeNotFound, Stage: contracts.StageStudy,
+			Message: "there is no study " + contracts.Quote(file), Hint: "write one: mops study grid, mops study random or mops study from-csv"}).Because(err)
+	case err != nil:
+		return nil, (&contracts.Error{Code: contracts.CodeFailed, Stage: contracts.StageStudy, Message: "study " + contracts.Quote(file) + ": " + reason(err)}).Because(err)
+	}
+	return data, nil
+}
+
+func reason(err error) string {
+	if pathErr, ok := errors.AsType[*os.PathError](err); ok {
+		return pathErr.Err.Error()
+	}
+	return err.Error()
+}
+
+// checkPlaces decides where tasks and driver run, and whether that is to be had.
+func (s *Submitter) checkPlaces(r *Request, study *contracts.SimulationStudy) error {
+	unsupported := func(message, hint string) error {
+		return &contracts.Error{Code: contracts.CodeUnsupported, Stage: contracts.StageSubmit, Message: message, Hint: hint}
+	}
+	env := s.Environment.Env
+	if r.Executor == "" {
+		r.Executor = "process"
+		if env.Compute != nil {
+			return unsupported("environment "+env.Environment+" names a Dask scheduler, and executor dask is not supported by this version",
+				"run the tasks on this machine: --executor process")
+		}
+	}
+	switch {
+	case r.Executor == "dask":
+		return unsupported("executor dask is not supported by this version; process is", "run the tasks on this machine: --executor process")
+	case r.Driver == "kubernetes":
+		return unsupported("driver kubernetes is not supported by this version; local is", "run the driver on this machine: --driver local")
+	case study.TaskCount() == 0:
+		return &contracts.Error{Code: contracts.CodeInvalidStudy, Stage: contracts.StageStudy,
+			Message: "study " + contracts.Quote(r.StudyFile) + " has no parameter sets", Hint: "a study of nothing but defaults has one empty set: {\"params\": {}}"}
+	}
+	if len(study.Targets) > 0 {
+		s.Warn("targets are not evaluated by this version: the job runs the simulations of the study")
+	}
+	return process.Supported()
+}
+
+// probe finds out whether the storage takes and gives back.
+func probe(ctx context.Context, store blobstore.Store) error {
+	key := "jobs/probe-" + strings.ToLower(rand.Text())
+	if err := store.Create(ctx, key, []byte("probe\n")); err != nil {
+		return err
+	}
+	_, err := blobstore.Read(ctx, store, key, 100)
+	return errors.Join(err, store.Delete(ctx, key))
+}
+
+// describe is the job as far as it is known before the bundle is.
+func (s *Submitter) describe(r Request, p *Plan) *jobs.Job {
+	tasks := p.Study.TaskCount()
+	if limit := r.Options.Limit; limit > 0 {
+		tasks = min(tasks, limit)
+	}
+	return &jobs.Job{
+		ID: jobs.NewID(),
+		Study: jobs.Study{
+			File: filepath.Base(r.StudyFile), Digest: contracts.DigestOf(p.data).String(),
+			Model: p.Study.Model, Scenario: p.Study.Scenario, Sets: len(p.Study.ParameterSets), Replicates: p.Study.Replicates,
+		},
+		Project:     r.ProjectDir,
+		Environment: s.Environment.Name,
+		Executor:    r.Executor,
+		Driver:      "local",
+		Tasks:       tasks,
+		Options:     r.Options,
+		Versions:    map[string]string{"contract": contracts.ContractVersion, "mops": version(), "bundle-worker": s.Programs.workerVersion},
+	}
+}
+
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}
+
+// bundle pushes the project, or finds the bundle that was named, and has the worker
+// fetch it.
+func (s *Submitter) bundle(ctx context.Context, r Request, p *Plan, dry bool) error {
+	var err error
+	switch {
+	case r.Bundle != "":
+		p.Job.Bundle, err = s.Programs.resolve(ctx, s.Environment, r.Bundle, r.ProjectDir)
+	case dry:
+		p.Unpushed = true
+		p.Job.Content, p.Changes, err = s.Programs.status(ctx, s.Environment, r.ProjectDir)
+		if err == nil && p.Job.Content != "" {
+			p.Reused, err = s.reused(ctx, p)
+		}
+		return err
+	default:
+		s.Note("pushing project %s", contracts.Quote(r.ProjectDir))
+		p.Job.Bundle, err = s.Programs.push(ctx, s.Environment, r.ProjectDir, p.Job.ID)
+	}
+	if err != nil {
+		return err
+	}
+	s.Note("bundle %s", p.Job.Bundle)
+	local, err := s.Programs.ensureLocal(ctx, s.Environment, p.Job.Bundle)
+	if err != nil {
+		return err
+	}
+	p.Job.Content, p.Entry = local.Content, local.Entry
+	return p.checkEntry()
+}
+
+// checkEntry holds the study against how the bundle is called.
+func (p *Plan) checkEntry() error {
+	if p.Entry == nil {
+		return &contracts.Error{Code: contracts.CodeWireMissing, Stage: contracts.StageSubmit,
+			Message: "bundle " + p.Job.Bundle.String() + " does not say how its simulation is called",
+			Hint:    `add wire.py with a function wire(entrypoint, params, seed), or .modelops/manifest.json with {"wire": "module:function"} or {"command": [...]}`}
+	}
+	if p.Entry.Kind == "command" {
+		return nil
+	}
+	return p.Study.CheckPython()
+}
+
+// reused counts the tasks whose results are there already.
+func (s *Submitter) reused(ctx context.Context, p *Plan) (int, error) {
+	if p.Job.Options.NoCache {
+		return 0, nil
+	}
+	index, err := p.Catalog.Results(p.Job).Index(ctx, archive.Option{})
+	if err != nil || index.Len() == 0 {
+		return 0, err
+	}
+	n := 0
+	for task := range p.Job.SimTasks(p.Study) {
+		if _, there := index.Find(task.Key(p.Job.Content)); there {
+			n++
+		}
+	}
+	return n, nil
+}
+
+// Submit writes the job down. It is Submitted then, and waits for a driver.
+func (s *Submitter) Submit(ctx context.Context, p *Plan) error {
+	if err := p.Catalog.Create(ctx, p.Job, p.data); err != nil {
+		if errors.Is(err, blobstore.ErrExists) {
+			return fmt.Errorf("job %s was made by somebody else in this moment; submit again: %w", p.Job.ID, err)
+		}
+		return err
+	}
+	if err := jobs.LocalIn(s.Home).Remember(p.Job); err != nil {
+		return err
+	}
+	_, err := p.Catalog.Move(ctx, p.Job.ID, jobs.Transition{State: jobs.Submitted})
+	return err
+}
