@@ -209,7 +209,7 @@ func TestDeterministic(t *testing.T) {
 		for range 4 {
 			w := newWorld(t, study)
 			w.run(func(task contracts.SimTask) map[string]string {
-				return map[string]string{"out": fmt.Sprintf("a,b\n%d,x\n", task.Seed), fmt.Sprintf("o%d", task.Set): "v,w\n1,2\n"}
+				return map[string]string{"out": fmt.Sprintf("a,b\n%d,x\n", task.Seed), "o" + task.Params.ID[:4]: "v,w\n1,2\n"}
 			})
 			tables := w.mustCollect(format)
 			var all []byte
