@@ -81,11 +81,10 @@ func setup(env *testscript.Env) error {
 		"HOME": home, "MODELOPS_HOME": filepath.Join(home, ".modelops"), "DOCKER_CONFIG": filepath.Join(home, ".docker"),
 		"REGISTRY": n.registry.Host, "ENVFILE": file, "MODELOPS_BUNDLE_ENV_FILE": file,
 		"MODELOPS_BUNDLES_CACHE_DIR": filepath.Join(env.WorkDir, "cache"), "MODELOPS_VENVS_DIR": filepath.Join(env.WorkDir, "venvs"),
-		"TMPDIR": filepath.Join(env.WorkDir, "tmp"), "PYTHON": python(t), "PYENV_VERSION": "",
+		"TMPDIR": filepath.Join(env.WorkDir, "tmp"), "GORACE": "atexit_sleep_ms=0", // else each process waits a second at its end
 	} {
 		env.Setenv(name, value)
 	}
-	// The interpreter itself comes first: what else is called python3 here may be a script.
 	env.Setenv("PATH", env.Getenv("PATH")+string(filepath.ListSeparator)+os.Getenv("PATH"))
 	env.Defer(func() { _ = exec.Command("chmod", "-R", "u+w", env.WorkDir).Run() })
 	content := fmt.Sprintf("environment: test\nregistry:\n  provider: docker\n  login_server: %s\n", n.registry.Host)
@@ -95,14 +94,6 @@ func setup(env *testscript.Env) error {
 		}
 	}
 	return os.WriteFile(file, []byte(content), 0o600)
-}
-
-func python(t testing.TB) string {
-	out, err := exec.Command("python3", "-c", "import sys; print(sys.executable)").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.TrimSpace(string(out))
 }
 
 // push DIR pushes a directory as the bundle my-model. $REF, $DIGEST and $SHORT become its

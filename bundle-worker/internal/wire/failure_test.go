@@ -24,36 +24,7 @@ def wire(entrypoint, params, seed):
     exec(params["do"], globals(), locals())
     return {"x": b""}
 `
-	for name, test := range map[string]struct {
-		do        string
-		code      contracts.Code
-		typ       string
-		message   string
-		traceback string
-		hint      string
-		dead      bool
-	}{
-		"exception":       {do: `deep()`, code: contracts.CodeModel, typ: "ValueError", message: "beta is negative", traceback: "in deep"},
-		"missing module":  {do: `import starsim`, code: contracts.CodeImport, typ: "ModuleNotFoundError", message: "No module named 'starsim'", traceback: "ModuleNotFoundError", hint: `"starsim"`},
-		"masked module":   {do: "try:\n  import starsim.x\nexcept ImportError:\n  {}['incidence']", code: contracts.CodeModel, typ: "KeyError", message: "'incidence' (first: ModuleNotFoundError: No module named 'starsim')", traceback: "During handling", hint: ""},
-		"caused by":       {do: "try:\n  import starsim\nexcept ImportError as e:\n  raise RuntimeError('no model') from e", code: contracts.CodeImport, typ: "RuntimeError", message: "no model (first: ModuleNotFoundError: No module named 'starsim')", hint: `"starsim"`},
-		"sys.exit":        {do: `sys.exit(3)`, code: contracts.CodeExit, typ: "SystemExit", message: "the model called sys.exit(3) instead of answering"},
-		"sys.exit(0)":     {do: `sys.exit()`, code: contracts.CodeExit, typ: "SystemExit", message: "the model called sys.exit() instead"},
-		"interrupt":       {do: `raise KeyboardInterrupt`, code: contracts.CodeModel, typ: "KeyboardInterrupt", message: "KeyboardInterrupt"},
-		"memory":          {do: `bytearray(1 << 60)`, code: contracts.CodeModel, typ: "MemoryError", message: "MemoryError"},
-		"recursion":       {do: "f = lambda: g()\ng = lambda: f()\nglobals().update(f=f, g=g)\nf()", code: contracts.CodeModel, typ: "RecursionError", message: "maximum recursion depth"},
-		"text of error":   {do: "class E(Exception):\n  def __str__(self): raise ValueError\nraise E", code: contracts.CodeModel, typ: "E", message: "(its text could not be had: ValueError)"},
-		"surrogates":      {do: `raise ValueError('a\udc80b')`, code: contracts.CodeModel, typ: "ValueError", message: "a\ufffdb"},
-		"long text":       {do: `raise ValueError('x' * 10_000_000)`, code: contracts.CodeModel, typ: "ValueError", message: "[...]"},
-		"os._exit":        {do: `os._exit(0)`, code: contracts.CodeExit, message: "ended with exit code 0 before it answered", dead: true},
-		"os._exit(7)":     {do: `os._exit(7)`, code: contracts.CodeExit, message: "exit code 7", dead: true},
-		"segfault":        {do: `os.kill(os.getpid(), signal.SIGSEGV)`, code: contracts.CodeSignal, message: "SIGSEGV", dead: true},
-		"abort":           {do: `os.abort()`, code: contracts.CodeSignal, message: "SIGABRT", dead: true},
-		"killed":          {do: `os.kill(os.getpid(), signal.SIGKILL)`, code: contracts.CodeSignal, message: "SIGKILL", dead: true},
-		"guard killed":    {do: `os.kill(os.getppid(), signal.SIGKILL); time.sleep(1000)`, code: contracts.CodeSignal, message: "was lost", dead: true},
-		"closes all":      {do: `os.closerange(3, 1024); time.sleep(1000)`, code: contracts.CodeProtocol, message: "closed", dead: true},
-		"writes nonsense": {do: `os.write(201, b"Content-Length: 999999999999\r\n\r\n"); time.sleep(1000)`, code: contracts.CodeProtocol, message: "Content-Length is over the limit", dead: true},
-	} {
+	for name, test := range wrongs() {
 		t.Run(name, func(t *testing.T) {
 			s := loaded(t, wire)
 			_, e := run(t, s, doing(t, test.do))
@@ -187,5 +158,41 @@ func TestTimeoutAndCancel(t *testing.T) {
 				t.Errorf("its output does not show where it was:\n%s", s.Output())
 			}
 		})
+	}
+}
+
+// wrong is something that a wire does, and the error that must come of it.
+type wrong struct {
+	do        string
+	code      contracts.Code
+	typ       string
+	message   string
+	traceback string
+	hint      string
+	dead      bool
+}
+
+func wrongs() map[string]wrong {
+	return map[string]wrong{
+		"exception":       {do: `deep()`, code: contracts.CodeModel, typ: "ValueError", message: "beta is negative", traceback: "in deep"},
+		"missing module":  {do: `import starsim`, code: contracts.CodeImport, typ: "ModuleNotFoundError", message: "No module named 'starsim'", traceback: "ModuleNotFoundError", hint: `"starsim"`},
+		"masked module":   {do: "try:\n  import starsim.x\nexcept ImportError:\n  {}['incidence']", code: contracts.CodeModel, typ: "KeyError", message: "'incidence' (first: ModuleNotFoundError: No module named 'starsim')", traceback: "During handling", hint: ""},
+		"caused by":       {do: "try:\n  import starsim\nexcept ImportError as e:\n  raise RuntimeError('no model') from e", code: contracts.CodeImport, typ: "RuntimeError", message: "no model (first: ModuleNotFoundError: No module named 'starsim')", hint: `"starsim"`},
+		"sys.exit":        {do: `sys.exit(3)`, code: contracts.CodeExit, typ: "SystemExit", message: "the model called sys.exit(3) instead of answering"},
+		"sys.exit(0)":     {do: `sys.exit()`, code: contracts.CodeExit, typ: "SystemExit", message: "the model called sys.exit() instead"},
+		"interrupt":       {do: `raise KeyboardInterrupt`, code: contracts.CodeModel, typ: "KeyboardInterrupt", message: "KeyboardInterrupt"},
+		"memory":          {do: `bytearray(1 << 60)`, code: contracts.CodeModel, typ: "MemoryError", message: "MemoryError"},
+		"recursion":       {do: "f = lambda: g()\ng = lambda: f()\nglobals().update(f=f, g=g)\nf()", code: contracts.CodeModel, typ: "RecursionError", message: "maximum recursion depth"},
+		"text of error":   {do: "class E(Exception):\n  def __str__(self): raise ValueError\nraise E", code: contracts.CodeModel, typ: "E", message: "(its text could not be had: ValueError)"},
+		"surrogates":      {do: `raise ValueError('a\udc80b')`, code: contracts.CodeModel, typ: "ValueError", message: "a\ufffdb"},
+		"long text":       {do: `raise ValueError('x' * 10_000_000)`, code: contracts.CodeModel, typ: "ValueError", message: "[...]"},
+		"os._exit":        {do: `os._exit(0)`, code: contracts.CodeExit, message: "ended with exit code 0 before it answered", dead: true},
+		"os._exit(7)":     {do: `os._exit(7)`, code: contracts.CodeExit, message: "exit code 7", dead: true},
+		"segfault":        {do: `os.kill(os.getpid(), signal.SIGSEGV)`, code: contracts.CodeSignal, message: "SIGSEGV", dead: true},
+		"abort":           {do: `os.abort()`, code: contracts.CodeSignal, message: "SIGABRT", dead: true},
+		"killed":          {do: `os.kill(os.getpid(), signal.SIGKILL)`, code: contracts.CodeSignal, message: "SIGKILL", dead: true},
+		"guard killed":    {do: `os.kill(os.getppid(), signal.SIGKILL); time.sleep(1000)`, code: contracts.CodeSignal, message: "was lost", dead: true},
+		"closes all":      {do: `os.closerange(3, 1024); time.sleep(1000)`, code: contracts.CodeProtocol, message: "closed", dead: true},
+		"writes nonsense": {do: `os.write(201, b"Content-Length: 999999999999\r\n\r\n"); time.sleep(1000)`, code: contracts.CodeProtocol, message: "Content-Length is over the limit", dead: true},
 	}
 }
