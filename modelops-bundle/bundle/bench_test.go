@@ -5,25 +5,16 @@ import (
 	"crypto/sha256"
 	"io"
 	"os"
-	"path/filepath"
 	"testing"
 )
 
 // workload is a typical project: a few hundred sources and one large table.
 func workload(b *testing.B) (root *os.Root, size int64) {
 	b.Helper()
-	dir := b.TempDir()
-	for path, content := range sample() {
-		full := filepath.Join(dir, filepath.FromSlash(path))
-		if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
-			b.Fatal(err)
-		}
-		if err := os.WriteFile(full, []byte(content), 0o644); err != nil {
-			b.Fatal(err)
-		}
+	for _, content := range sample() {
 		size += int64(len(content))
 	}
-	root, err := os.OpenRoot(dir)
+	root, err := os.OpenRoot(sample().write(b))
 	if err != nil {
 		b.Fatal(err)
 	}

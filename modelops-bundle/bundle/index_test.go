@@ -50,7 +50,7 @@ func (m *memory) Fetch(_ context.Context, blob Blob) (io.ReadCloser, error) {
 // files is a project: paths to content; a path that ends in * is executable.
 type files map[string]string
 
-func (f files) write(t *testing.T) string {
+func (f files) write(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
 	for p, content := range f {

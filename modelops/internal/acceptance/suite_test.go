@@ -97,6 +97,9 @@ func (u *user) command(name string, args ...string) *exec.Cmd {
 	}
 	cmd := exec.Command(path, args...)
 	cmd.Dir, cmd.Env = u.dir, u.env
+	if name == "bundle-worker" { // on its own it keeps bundles in a place for the whole machine
+		cmd.Env = append(cmd.Env[:len(cmd.Env):len(cmd.Env)], "MODELOPS_BUNDLES_CACHE_DIR="+filepath.Join(u.home, "cache"))
+	}
 	return cmd
 }
 
