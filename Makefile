@@ -32,7 +32,7 @@ peers: ## build oras and crane from their Go modules into .cache/, for the tests
 
 test: build peers ## run every test, with real registries, Python and processes
 	MODELOPS_TEST_BIN=$(CURDIR)/$(BIN) MODELOPS_TEST_PEERS=$(CURDIR)/.cache/peers \
-		$(GO) test $(RACE) -timeout 30m $(PACKAGES)
+		$(GO) test $(RACE) -count=1 -timeout 30m $(PACKAGES)
 
 check: build ## formatting, vet, generated documents, cross-compilation of everything, tests
 	@test -z "$$(gofmt -l $(MODULES))" || { echo "not formatted:"; gofmt -l $(MODULES); exit 1; }

@@ -29,6 +29,7 @@ var linked = []struct{ prefix, reason string }{
 	{"golang.org/x/sync", "groups of goroutines"},
 	{"sigs.k8s.io/yaml", "modelops.yaml, and environment files as JSON"},
 	{"gonum.org/v1/gonum", "the quasi-random sequences of mops study random"},
+	{"golang.org/x/tools/container/intsets", "of gonum"},
 	{"github.com/klauspost/compress", "segments of results"},
 	{"github.com/apache/arrow-go/v18", "tables as Parquet"},
 	{"github.com/andybalholm/brotli", "of arrow-go"},
