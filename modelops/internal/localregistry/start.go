@@ -167,6 +167,8 @@ func (r *Registry) Stop(ctx context.Context) (stopped bool, err error) {
 	return true, r.waitUntilGone(ctx, i)
 }
 
+// waitUntilGone waits for the end of the server. One whose starter was killed may have
+// waited for the place of this one: it is told to stop as well.
 func (r *Registry) waitUntilGone(ctx context.Context, i Instance) error {
 	ticker := time.NewTicker(pollEvery)
 	defer ticker.Stop()
@@ -174,6 +176,11 @@ func (r *Registry) waitUntilGone(ctx context.Context, i Instance) error {
 		held, err := r.held()
 		if err != nil || !held {
 			return err
+		}
+		if next, running, err := r.Probe(ctx); err == nil && running && next.ID != i.ID {
+			if _, err := ask(ctx, http.MethodPost, next, stopPath); err == nil {
+				i = next
+			}
 		}
 		select {
 		case <-ctx.Done():

@@ -322,7 +322,7 @@ func TestNothing(t *testing.T) {
 // What is damaged is said, the tables that are there stay, and the task counts as not
 // run from then on.
 func TestDamage(t *testing.T) {
-	w := newWorld(t, study)
+	w := newWorld(t, `{"model":"m.n","scenario":"s","n_replicates":2,"parameter_sets":[{"params":{"x":1}},{"params":{"x":2}}]}`) // no task twice: a copy would serve
 	w.run(func(contracts.SimTask) map[string]string { return map[string]string{"o": "a,b\n1,2\n"} })
 	var key string
 	for entry, err := range w.store.List(t.Context(), "results/") {
