@@ -118,7 +118,7 @@ func TestRegressionsOfTheDocument(t *testing.T) {
 // registry.
 func (u *user) copyEnvironment(from, to, loginServer string) {
 	u.t.Helper()
-	dir := filepath.Join(u.home, ".modelops", "bundle-env")
+	dir := filepath.Join(u.suite(), "bundle-env")
 	data, err := os.ReadFile(filepath.Join(dir, from+".yaml"))
 	if err != nil {
 		u.t.Fatal(err)
@@ -214,4 +214,16 @@ func (u *user) table(id, dir string) []map[string]string {
 		rows = append(rows, row)
 	}
 	return rows
+}
+
+// A model in a shell script runs as one in Python does.
+func TestCommandTemplate(t *testing.T) {
+	u := newUser(t).up()
+	u.ok("modelops-bundle", "init", "in-shell", "--template", "command")
+	project := u.cd("in-shell")
+	job := project.submit("in-shell")
+	rows := project.table(job.JobID, "results/all")
+	if len(rows) != 6 || rows[0]["attack_rate"] == "" || rows[0]["attack_rate"] == rows[1]["attack_rate"] {
+		t.Errorf("%v", rows)
+	}
 }

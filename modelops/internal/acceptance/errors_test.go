@@ -115,7 +115,7 @@ func TestTrueCauseOfTheSurroundings(t *testing.T) {
 	p.write("wire.py", "def wire(e, p, s):\n    return {}\n")
 	p.shows(4, "unauthenticated", []string{"refuses access"}, "mops", "jobs", "submit", "study.json", "--env", "locked")
 
-	file := filepath.Join(u.home, ".modelops", "bundle-env", "bad.yaml")
+	file := filepath.Join(u.suite(), "bundle-env", "bad.yaml")
 	if err := os.WriteFile(file, []byte("environment: bad\nregistry: {provider: dockerhub, login_server: 'https://x'}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -78,9 +78,13 @@ func newUser(t *testing.T) *user {
 			t.Fatal(err)
 		}
 	}
-	u.env = []string{"HOME=" + u.home, "PATH=" + bin + ":" + os.Getenv("PATH"), "TMPDIR=" + base, "LANG=C.UTF-8"}
+	u.env = []string{"HOME=" + u.home, "MODELOPS_HOME=" + u.suite(), "PATH=" + bin + ":" + os.Getenv("PATH"), "TMPDIR=" + base, "LANG=C.UTF-8"}
 	return u
 }
+
+// suite is the suite's home. It is not the usual one, so that its registry has a port of
+// its own and meets no test that runs beside this one.
+func (u *user) suite() string { return filepath.Join(u.home, "suite") }
 
 // up makes the local environment, which ends with the test.
 func (u *user) up() *user {
@@ -178,7 +182,7 @@ func (u *user) read(name string) string {
 // environment writes an environment file for a registry.
 func (u *user) environment(name, loginServer string) {
 	u.t.Helper()
-	dir := filepath.Join(u.home, ".modelops", "bundle-env")
+	dir := filepath.Join(u.suite(), "bundle-env")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		u.t.Fatal(err)
 	}
