@@ -15,15 +15,16 @@ import (
 func resultsCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "results",
-		Usage:     "make the tables of a job: one for each output",
+		Usage:     "fetch a job's results: one table for each output",
 		ArgsUsage: "JOB",
-		Description: jobHelp + ` Every row has the task's parameters, seed, replicate, and the digests of what
-ran. Outputs that are no tables are kept as files. A job that has not ended gives what there
-is so far.`,
-		UsageText: "mops jobs results latest --output results --format csv",
+		Description: jobHelp + `
+Every row has the parameters, the seed and the replicate of its run, the bundle, and the
+digest of the environment that it ran in. Outputs that are no tables are kept as files.
+The results of a job that has not ended are those that are there.`,
+		UsageText: "mops jobs results latest\nmops jobs results latest --format csv --output tables",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "env", Aliases: []string{"e"}, Usage: "look for the job in the environment `NAME`"},
-			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write into `DIR` (default results/JOB)"},
+			envFlag(),
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write into `DIRECTORY`; results/JOB otherwise"},
 			&cli.StringFlag{Name: "format", Value: results.Parquet, Usage: "write tables as `FORMAT`: parquet or csv"},
 		},
 		Action: runResults,
@@ -32,34 +33,62 @@ is so far.`,
 
 func runResults(c *cli.Context) error {
 	format := c.String("format")
-	if format != results.Parquet && format != results.CSV {
-		return command.Usage("--format csv", "--format %s is neither parquet nor csv", contracts.Quote(format))
+	if !oneOf(format, results.Parquet, results.CSV) {
+		return command.Usage("--format parquet", "--format is %s or %s", results.Parquet, results.CSV)
 	}
 	l, err := locate(c)
 	if err != nil {
 		return err
 	}
+	status, err := l.status(c)
+	if err != nil {
+		return err
+	}
+	if !status.State.Ended() {
+		command.Warn(c, "job %s is %s: the tables have the %d tasks that have results so far", l.job.ID, status.State, status.Tasks.Succeeded)
+	}
 	dir := c.String("output")
 	if dir == "" {
 		dir = filepath.Join("results", l.job.ID)
 	}
-	collector := &results.Collector{Catalog: l.catalog, Job: l.job, Dir: command.EnvOf(c).Path(dir), Format: format}
-	tables, err := collector.Collect(c.Context)
+	collector := &results.Collector{Catalog: l.catalog, Job: l.job, Dir: command.EnvOf(c).Path(dir), Format: format, Progress: collected(c)}
+	answer, err := collector.Collect(c.Context)
 	if err != nil {
 		return err
 	}
-	for _, warning := range tables.Warnings {
+	for _, warning := range answer.Warnings {
 		command.Warn(c, "%s", warning)
 	}
-	if tables.Missing > 0 {
-		command.Warn(c, "%d of %d tasks have no result: mops jobs status %s says why", tables.Missing, l.job.Tasks, l.job.ID)
+	if status.Tasks.Succeeded == 0 && len(status.Errors) > 0 {
+		command.Warn(c, "no task succeeded: %s", faultLine(status.Errors[0]))
 	}
-	return command.Print(c, tables, func(w io.Writer) {
-		for _, t := range tables.Tables {
-			fmt.Fprintf(w, "%s: %d rows in %s\n", t.Name, t.Rows, t.Path)
+	return command.Print(c, answer, func(w io.Writer) {
+		for _, table := range answer.Tables {
+			fmt.Fprintf(w, "%s  %d rows  %s\n", contracts.Lines(table.Name), table.Rows, table.Path)
 		}
-		for _, f := range tables.Files {
-			fmt.Fprintf(w, "%s: %d files in %s (%s)\n", f.Name, f.Count, f.Path, f.Reason)
+		for _, files := range answer.Files {
+			fmt.Fprintf(w, "%s  %d files  %s\n", contracts.Lines(files.Name), files.Count, files.Path)
+		}
+		if len(answer.Tables)+len(answer.Files) == 0 {
+			fmt.Fprintln(w, "there are no results yet")
 		}
 	})
+}
+
+// collected shows on a terminal how far the tables are.
+func collected(c *cli.Context) func(done, total int) {
+	env := command.EnvOf(c)
+	if !env.Terminal || c.Bool("quiet") || c.String("log-format") == "json" {
+		return nil
+	}
+	percent := -1
+	return func(done, total int) {
+		if now := done * 100 / max(1, total); now > percent {
+			percent = now
+			_, _ = fmt.Fprintf(env.Stderr, "\r\x1b[Kwriting tables: %d %%", percent)
+			if done == total {
+				_, _ = io.WriteString(env.Stderr, "\r\x1b[K")
+			}
+		}
+	}
 }
