@@ -40,6 +40,7 @@ func (i Instance) Host() string { return fmt.Sprintf("localhost:%d", i.Port) }
 // The files, see the package comment.
 func (r *Registry) data() string       { return filepath.Join(r.dir, "registry") }
 func (r *Registry) statePath() string  { return filepath.Join(r.dir, "registry.json") }
+func (r *Registry) wantedPath() string { return filepath.Join(r.dir, "registry.start") }
 func (r *Registry) lock() *flock.Flock { return flock.New(filepath.Join(r.dir, "registry.lock")) }
 
 // LogPath is the file that the server's process writes to.
@@ -90,6 +91,30 @@ func (r *Registry) Probe(ctx context.Context) (Instance, bool, error) {
 		return i, false, err
 	}
 	return i, answers(ctx, i), nil
+}
+
+// want says which instance is to run; "" for none. Only who holds start.lock says so.
+func (r *Registry) want(id string) error {
+	if id == "" {
+		if err := os.Remove(r.wantedPath()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return failed("remove "+contracts.Quote(r.wantedPath()), err)
+		}
+		return nil
+	}
+	if err := atomicfile.Write(r.wantedPath(), []byte(id), 0o600); err != nil {
+		return failed("write "+contracts.Quote(r.wantedPath()), err)
+	}
+	return nil
+}
+
+// wants says whether the instance is to run. Asked while holding the lock, the answer
+// holds: who changes it looks at the lock afterwards.
+func (r *Registry) wants(id string) (bool, error) {
+	data, err := os.ReadFile(r.wantedPath())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, failed("read "+contracts.Quote(r.wantedPath()), err)
+	}
+	return string(data) == id, nil
 }
 
 // settled is the recorded server if it answers, and an error if its process lives and

@@ -356,3 +356,30 @@ func TestDirectoryOfOthers(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestLateServerEnds: a server whose starter was killed may come when another runs, or
+// after it was stopped. It does not take the place.
+func TestLateServerEnds(t *testing.T) {
+	r := newRegistry(t)
+	running := start(t, r)
+	late := launch(r.dir, "LATE")
+	log, err := os.OpenFile(r.LogPath(), os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	late.Stdout, late.Stderr = log, log
+	if err := late.Start(); err != nil { // it waits for the lock
+		t.Fatal(err)
+	}
+	if _, err := r.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_ = late.Wait() // it ends by itself, whether or not it ever got the lock
+	if i, running, err := r.Probe(t.Context()); err != nil || running {
+		t.Errorf("%+v serves: %v", i, err)
+	}
+	if i := start(t, r); i.ID == "LATE" || i.Port != running.Port {
+		t.Errorf("%+v", i)
+	}
+}

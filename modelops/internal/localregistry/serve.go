@@ -53,6 +53,10 @@ func Serve(ctx context.Context, options Options, log *slog.Logger) error {
 			Message: "local registry: another process serves " + contracts.Quote(r.dir)}
 	}
 	defer lock.Close()
+	if wanted, err := r.wants(options.ID); err != nil || !wanted {
+		log.Info("another instance or none is to run: stopping")
+		return err
+	}
 	if err := r.sweep(); err != nil {
 		return err
 	}

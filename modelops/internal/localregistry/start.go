@@ -68,6 +68,9 @@ func (r *Registry) launch(ctx context.Context, launch Launch) (Instance, error) 
 	}
 	defer log.Close()
 	id := rand.Text()
+	if err := r.want(id); err != nil {
+		return Instance{}, err
+	}
 	cmd := launch(r.dir, id)
 	cmd.Stdout, cmd.Stderr = log, log
 	detach(cmd)
@@ -153,6 +156,9 @@ func (r *Registry) Stop(ctx context.Context) (stopped bool, err error) {
 		return false, err
 	}
 	defer unlock()
+	if err := r.want(""); err != nil {
+		return false, err
+	}
 	i, running, err := r.settled(ctx)
 	if err != nil || !running {
 		return false, err
@@ -167,8 +173,7 @@ func (r *Registry) Stop(ctx context.Context) (stopped bool, err error) {
 	return true, r.waitUntilGone(ctx, i)
 }
 
-// waitUntilGone waits for the end of the server. One whose starter was killed may have
-// waited for the place of this one: it is told to stop as well.
+// waitUntilGone waits for the end of the server. None takes its place: none is wanted.
 func (r *Registry) waitUntilGone(ctx context.Context, i Instance) error {
 	ticker := time.NewTicker(pollEvery)
 	defer ticker.Stop()
@@ -176,11 +181,6 @@ func (r *Registry) waitUntilGone(ctx context.Context, i Instance) error {
 		held, err := r.held()
 		if err != nil || !held {
 			return err
-		}
-		if next, running, err := r.Probe(ctx); err == nil && running && next.ID != i.ID {
-			if _, err := ask(ctx, http.MethodPost, next, stopPath); err == nil {
-				i = next
-			}
 		}
 		select {
 		case <-ctx.Done():
@@ -201,6 +201,9 @@ func (r *Registry) Destroy(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
+	if err := r.want(""); err != nil {
+		return err
+	}
 	held, err := r.held()
 	if err != nil {
 		return err
