@@ -1,0 +1,198 @@
+//go:build unix
+
+package jobscript
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// bin is the directory of the programs.
+var bin string
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	if bin = os.Getenv("MODELOPS_TEST_BIN"); bin != "" {
+		return m.Run()
+	}
+	dir, err := os.MkdirTemp("", "jobscript-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	build := exec.Command("go", "build", "-o", dir+"/", "./modelops/cmd/mops", "./modelops-bundle/cmd/modelops-bundle", "./bundle-worker/cmd/bundle-worker")
+	build.Dir = "../../../.."
+	if output, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, output)
+		return 1
+	}
+	bin = dir
+	return m.Run()
+}
+
+// TestScript runs the scripts of testdata/script, each in an empty home, inside the
+// project "my-model" of the local environment.
+func TestScript(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup:               setup,
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"await":   await,
+			"table":   checkTable,
+			"killjob": killJob,
+			"damage":  damage,
+		},
+	})
+}
+
+func setup(env *testscript.Env) error {
+	home := filepath.Join(env.WorkDir, "home")
+	env.Setenv("HOME", home)
+	env.Setenv("TMPDIR", env.WorkDir)
+	env.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	mops := func(args ...string) error {
+		cmd := exec.Command(filepath.Join(bin, "mops"), args...)
+		cmd.Env, cmd.Dir = env.Vars, env.WorkDir
+		if output, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("mops %v: %w\n%s", args, err, output)
+		}
+		return nil
+	}
+	if err := os.Mkdir(home, 0o700); err != nil {
+		return err
+	}
+	if err := mops("infra", "up"); err != nil {
+		return err
+	}
+	env.Defer(func() { _ = mops("infra", "down") })
+	return mops("bundle", "init", "my-model", "--template", "minimal")
+}
+
+// jobStatus is what the scripts ask about.
+type jobStatus struct {
+	ID     string `json:"job_id"`
+	State  string `json:"state"`
+	Tasks  map[string]int
+	Driver *struct {
+		PID   int
+		Alive bool
+	}
+}
+
+func status(ts *testscript.TestScript, job string) jobStatus {
+	out, err := output(ts, "mops", "jobs", "status", job, "--json")
+	ts.Check(err)
+	var s jobStatus
+	ts.Check(json.Unmarshal([]byte(out), &s))
+	return s
+}
+
+// output runs a program where the script is.
+func output(ts *testscript.TestScript, name string, args ...string) (string, error) {
+	cmd := exec.Command(filepath.Join(bin, name), args...)
+	cmd.Dir = ts.MkAbs(".")
+	for _, key := range []string{"HOME", "PATH", "TMPDIR", "MODELOPS_ENV"} {
+		cmd.Env = append(cmd.Env, key+"="+ts.Getenv(key))
+	}
+	out, err := cmd.Output()
+	return string(out), err
+}
+
+// await waits until a job is as wanted: "await JOB STATE", "await JOB succeeded>3",
+// "await JOB lost".
+func await(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: await JOB STATE|COUNT>N|lost")
+	}
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	deadline := time.After(90 * time.Second)
+	for {
+		s := status(ts, args[0])
+		count, least, isCount := strings.Cut(args[1], ">")
+		n, _ := strconv.Atoi(least)
+		switch {
+		case args[1] == "lost" && s.Driver != nil && !s.Driver.Alive,
+			isCount && s.Tasks[count] > n,
+			s.State == args[1]:
+			return
+		}
+		select {
+		case <-ticker.C:
+		case <-deadline:
+			ts.Fatalf("job is %+v, want %s", s, args[1])
+		}
+	}
+}
+
+// killJob kills the job's driver as nothing can prevent.
+func killJob(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: killjob JOB")
+	}
+	s := status(ts, args[0])
+	if s.Driver == nil || s.Driver.PID <= 1 {
+		ts.Fatalf("job has no driver: %+v", s)
+	}
+	ts.Check(syscall.Kill(s.Driver.PID, syscall.SIGKILL))
+}
+
+// checkTable holds a CSV table against a study: "table FILE STUDY [same FILE]". Every
+// task is there once for each of its rows, in the study's order, with its own seed.
+func checkTable(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: table FILE STUDY")
+	}
+	records, err := csv.NewReader(strings.NewReader(ts.ReadFile(args[0]))).ReadAll()
+	ts.Check(err)
+	want, err := expected(ts.ReadFile(args[1]))
+	ts.Check(err)
+	column := func(name string) int {
+		i := slices.Index(records[0], name)
+		if i < 0 {
+			ts.Fatalf("no column %s in %q", name, records[0])
+		}
+		return i
+	}
+	id, seed, replicate := column("param_id"), column("seed"), column("replicate")
+	if len(records)-1 != len(want) {
+		ts.Fatalf("%s has %d rows, want %d", args[0], len(records)-1, len(want))
+	}
+	for i, row := range records[1:] {
+		if got := row[id] + " " + row[seed] + " " + row[replicate]; got != want[i] {
+			ts.Fatalf("row %d is %s, want %s", i, got, want[i])
+		}
+	}
+}
+
+// damage flips the last bit of the newest stored segment of results.
+func damage(ts *testscript.TestScript, neg bool, args []string) {
+	segments, err := filepath.Glob(filepath.Join(ts.Getenv("HOME"), ".modelops/local/storage/results/*/segments/*"))
+	ts.Check(err)
+	if neg || len(segments) == 0 {
+		ts.Fatalf("no segments")
+	}
+	slices.Sort(segments)
+	file := segments[len(segments)-1]
+	data, err := os.ReadFile(file)
+	ts.Check(err)
+	data[len(data)-1] ^= 1
+	ts.Check(os.Chmod(file, 0o600))
+	ts.Check(os.WriteFile(file, data, 0o600))
+}
