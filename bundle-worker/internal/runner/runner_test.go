@@ -4,6 +4,7 @@ package runner_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -386,5 +387,57 @@ func TestScratchIsRemovedWhateverIsInIt(t *testing.T) {
 	}
 	if fileExists(scratch.Dir) {
 		t.Error("it is still there")
+	}
+}
+
+// Whatever a task leaves, the next one's directories have other paths and are empty.
+func TestScratchOfTheNextTask(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	for name, leave := range map[string]func(task *runner.Task) error{
+		"nothing":                 func(task *runner.Task) error { return nil },
+		"a file":                  func(task *runner.Task) error { return os.WriteFile(filepath.Join(task.Home, "f"), nil, 0o600) },
+		"a file beside them":      func(task *runner.Task) error { return os.WriteFile(filepath.Join(task.Dir, "f"), nil, 0o600) },
+		"a directory":             func(task *runner.Task) error { return os.Mkdir(filepath.Join(task.Output, "d"), 0o700) },
+		"a missing one":           func(task *runner.Task) error { return os.Remove(task.Spool) },
+		"one nobody may write to": func(task *runner.Task) error { return os.Chmod(task.Temp, 0o500) },
+		"a link in place of one":  func(task *runner.Task) error { return errors.Join(os.Remove(task.Temp), os.Symlink("/", task.Temp)) },
+		"a file in place of one": func(task *runner.Task) error {
+			return errors.Join(os.Remove(task.Temp), os.WriteFile(task.Temp, nil, 0o700))
+		},
+		"nothing of the directory": func(task *runner.Task) error { return os.RemoveAll(task.Dir) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			scratch, err := runner.NewScratch()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = scratch.Remove() }()
+			first, err := scratch.Task()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := leave(first); err != nil {
+				t.Fatal(err)
+			}
+			if err := first.Remove(); err != nil {
+				t.Fatal(err)
+			}
+			second, err := scratch.Task()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if second.Dir == first.Dir || fileExists(first.Dir) {
+				t.Errorf("%s is the directory of two tasks, or still there", first.Dir)
+			}
+			for _, dir := range []string{second.Temp, second.Home, second.Output, second.Spool} {
+				info, err := os.Lstat(dir)
+				if err != nil || info.Mode() != os.ModeDir|0o700 {
+					t.Errorf("%s: %v, %v", dir, info, err)
+				}
+				if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+					t.Errorf("%s has %v, %v", dir, entries, err)
+				}
+			}
+		})
 	}
 }

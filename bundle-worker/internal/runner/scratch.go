@@ -4,6 +4,7 @@ package runner
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 type Scratch struct {
 	Dir  string
 	next int
+	free string // the directory of a task that left nothing in it; "" for none
 }
 
 // Task are the directories of one task.
@@ -24,6 +26,8 @@ type Task struct {
 	Home   string // HOME
 	Output string // MODELOPS_OUTPUT_DIR
 	Spool  string // where the harness puts outputs that are too large for the connection
+
+	scratch *Scratch
 }
 
 // NewScratch makes a scratch directory in the system's place for temporary files.
@@ -38,15 +42,24 @@ func NewScratch() (*Scratch, error) {
 	return &Scratch{Dir: dir}, nil
 }
 
-// Task makes the next task's directories.
+// Task makes the next task's directories. Their paths are new for each task: what an
+// earlier one still writes to its own reaches nobody.
 func (s *Scratch) Task() (*Task, error) {
 	s.next++
 	dir := filepath.Join(s.Dir, strconv.Itoa(s.next))
 	t := &Task{
 		Dir: dir, Temp: filepath.Join(dir, "tmp"), Home: filepath.Join(dir, "home"),
 		Output: filepath.Join(dir, "output"), Spool: filepath.Join(dir, "spool"),
+		scratch: s,
 	}
-	for _, d := range []string{t.Dir, t.Temp, t.Home, t.Output, t.Spool} {
+	if s.free != "" {
+		free := s.free
+		s.free = ""
+		if os.Rename(free, dir) == nil {
+			return t, nil
+		}
+	}
+	for _, d := range append([]string{t.Dir}, t.parts()...) {
 		if err := os.Mkdir(d, 0o700); err != nil {
 			return nil, err
 		}
@@ -54,8 +67,50 @@ func (s *Scratch) Task() (*Task, error) {
 	return t, nil
 }
 
-// Remove removes the task's directories.
-func (t *Task) Remove() error { return RemoveAll(t.Dir) }
+func (t *Task) parts() []string { return []string{t.Temp, t.Home, t.Output, t.Spool} }
+
+// Remove removes the task's directories, or keeps them for the next task if this one left
+// nothing there: making and removing them costs more than a small task itself.
+func (t *Task) Remove() error {
+	if t.scratch.free == "" && t.untouched() {
+		t.scratch.free = t.Dir
+		return nil
+	}
+	return RemoveAll(t.Dir)
+}
+
+// untouched says whether the directories are as they were made.
+func (t *Task) untouched() bool {
+	parts := t.parts()
+	names, err := namesIn(t.Dir, len(parts)+1)
+	if err != nil || len(names) != len(parts) {
+		return false
+	}
+	for _, part := range parts {
+		info, err := os.Lstat(part)
+		if err != nil || info.Mode() != fs.ModeDir|0o700 {
+			return false
+		}
+		if names, err := namesIn(part, 1); err != nil || len(names) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// namesIn are up to limit names in a directory.
+func namesIn(dir string, limit int) ([]string, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	names, err := f.Readdirnames(limit)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return names, err
+}
 
 // Remove removes the whole scratch directory.
 func (s *Scratch) Remove() error { return RemoveAll(s.Dir) }

@@ -31,7 +31,10 @@ type prepared struct {
 	session *wire.Session // nil when none is warm
 	loaded  bool          // the wire is imported in it
 	cores   int
-	told    string // digest of the environment that a result had in full
+
+	environment contracts.EnvironmentRecord // that tasks have
+	digest      string                      // of environment; "" until it is known
+	told        string                      // digest of the environment that a result had in full
 
 	checked time.Time     // when the bundle's files were last looked at
 	cost    time.Duration // of that look
@@ -128,6 +131,11 @@ func (p *prepared) ownPython() bool { return p.python == nil || !p.python.Built(
 func wantsPython(bundle string) bool {
 	wants, err := pyenv.Wants(bundle)
 	return err != nil || wants
+}
+
+// describe takes in which environment tasks have.
+func (p *prepared) describe(environment contracts.EnvironmentRecord) {
+	p.environment, p.digest = environment, environment.Digest()
 }
 
 // record is the environment of a command.

@@ -108,7 +108,10 @@ func (r *running) fail(ctx context.Context, err error) {
 }
 
 func (r *running) runCommand(ctx context.Context, p *prepared, collect *wire.Collector) error {
-	r.record(p, p.record())
+	if p.digest == "" {
+		p.describe(p.record())
+	}
+	r.record(p)
 	limited, cancel := r.limit(ctx, r.asked)
 	defer cancel()
 	began := time.Now()
@@ -125,7 +128,7 @@ func (r *running) runWire(ctx context.Context, p *prepared, collect *wire.Collec
 	if err := r.warm(limited, p, r.asked.Cores); err != nil {
 		return err
 	}
-	r.record(p, p.session.Info.Record())
+	r.record(p)
 	began := time.Now()
 	err := p.session.Run(limited, r.task, collect)
 	r.result.Seconds, r.output = time.Since(began).Seconds(), p.session.Output()
@@ -136,11 +139,10 @@ func (r *running) runWire(ctx context.Context, p *prepared, collect *wire.Collec
 }
 
 // record says which environment the task has: by its digest, and in full the first time.
-func (r *running) record(p *prepared, record contracts.EnvironmentRecord) {
-	digest := record.Digest()
-	r.result.EnvironmentDigest = digest
-	if p.told != digest {
-		r.result.Environment, p.told = &record, digest
+func (r *running) record(p *prepared) {
+	r.result.EnvironmentDigest = p.digest
+	if p.told != p.digest {
+		r.result.Environment, p.told = &p.environment, p.digest
 	}
 }
 
@@ -190,6 +192,7 @@ func (r *Runner) startSession(ctx context.Context, p *prepared, cores int) error
 		return err
 	}
 	p.session, p.cores, p.loaded = session, cores, false
+	p.describe(session.Info.Record())
 	return nil
 }
 

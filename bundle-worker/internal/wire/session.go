@@ -165,22 +165,28 @@ func (s *Session) Run(ctx context.Context, task *contracts.SimTask, collect *Col
 }
 
 func (s *Session) collect(collect *Collector, dirs *runner.Task, result runResult) error {
-	spool, err := os.OpenRoot(dirs.Spool)
-	if err != nil {
-		return cannotStore(err)
-	}
-	defer spool.Close()
 	for _, output := range result.Outputs {
+		var err error
 		if output.File == "" {
 			err = collect.Bytes(output.Name, output.Data)
 		} else {
-			err = collect.File(output.Name, spool, output.File)
+			err = spooled(collect, output.Name, dirs.Spool, output.File)
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return collect.Directory(dirs.Output)
+}
+
+// spooled takes an output that the process put into a file of the spool directory.
+func spooled(collect *Collector, name, dir, file string) error {
+	spool, err := os.OpenRoot(dir)
+	if err != nil {
+		return cannotStore(err)
+	}
+	defer spool.Close()
+	return collect.File(name, spool, file)
 }
 
 // call makes one call and explains whatever goes wrong with it. When ctx ends first, the
