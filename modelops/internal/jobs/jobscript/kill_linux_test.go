@@ -66,14 +66,15 @@ func (p *person) status(job string) (s jobStatus) {
 	return s
 }
 
-// processes are those of the job: its driver, its workers and their simulations. The
-// registry is none of them.
-func (p *person) processes() (pids []int, names []string) {
+// processes are those of the job by their kind: its drivers, its workers and its
+// simulations. The registry is none of them.
+func (p *person) processes() map[string][]int {
 	p.t.Helper()
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		p.t.Fatal(err)
 	}
+	kinds := map[string][]int{}
 	for _, entry := range entries {
 		pid, err := strconv.Atoi(entry.Name())
 		if err != nil {
@@ -84,85 +85,86 @@ func (p *person) processes() (pids []int, names []string) {
 			continue // it has ended
 		}
 		environ, err := os.ReadFile(filepath.Join("/proc", entry.Name(), "environ"))
-		text := strings.ReplaceAll(string(line), "\x00", " ")
-		if err != nil || !strings.Contains(string(environ)+text, p.work) || !strings.Contains(text, "drive") && !strings.Contains(text, "exec --stream") && !strings.Contains(text, "harness") {
+		if err != nil || !strings.Contains(string(environ)+string(line), p.work) {
 			continue
 		}
-		pids, names = append(pids, pid), append(names, text)
+		for kind, word := range map[string]string{"driver": "\x00drive\x00", "worker": "\x00exec\x00", "simulation": "/harness.py\x00"} {
+			if strings.Contains(string(line), word) {
+				kinds[kind] = append(kinds[kind], pid)
+			}
+		}
 	}
-	return pids, names
+	return kinds
 }
 
-// Whatever is killed whenever: after resuming, every row is there once, and the table is
-// the one of a job that nobody disturbed.
+// slowWire takes half a second for a task until a file is there.
+const slowWire = `import os, time
+
+def wire(entrypoint, params, seed):
+    if not os.path.exists(%q):
+        time.sleep(0.5)
+    return {"out": f"seed,i\n{seed},{params['i']}\n".encode()}
+`
+
+// Whatever is killed whenever: nothing that was reported is lost, and after resuming every
+// row is there once, in the table of a job that nobody disturbed.
 func TestKilledAnywhere(t *testing.T) {
-	const kills = 25
+	const kills = 200
 	p := newPerson(t)
-	wire := "import time\n\ndef wire(entrypoint, params, seed):\n    time.sleep(0.01)\n    return {'out': f'seed,i\\n{seed},{params[\"i\"]}\\n'.encode()}\n"
-	if err := os.WriteFile(filepath.Join(p.dir, "wire.py"), []byte(wire), 0o600); err != nil {
+	hurry := filepath.Join(p.work, "hurry")
+	if err := os.WriteFile(filepath.Join(p.dir, "wire.py"), fmt.Appendf(nil, slowWire, hurry), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p.must("study", "grid", "--model", "model.sir", "--param", "i=int:1:400:400", "--replicates", "2", "--output", "study.json", "--force")
-	id := strings.TrimSpace(p.must("jobs", "submit", "study.json"))
+	p.must("study", "grid", "--model", "model.sir", "--param", "i=int:1:1000:1000", "--replicates", "2", "--output", "study.json", "--force")
+	id := strings.TrimSpace(p.must("jobs", "submit", "study.json", "--jobs", "4"))
 
-	killed, reported := map[string]int{}, 0
+	anyKind := func() string { return []string{"driver", "worker", "simulation"}[rand.IntN(3)] }
+	kind, killed, reported := anyKind(), map[string]int{}, 0
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
-	for n := 0; ; {
+	for n := 0; ; <-ticker.C {
 		s := p.status(id)
-		if done := s.Tasks["succeeded"]; done < reported {
-			t.Fatalf("%d results were reported, and now %d are", reported, done)
+		if s.Tasks["succeeded"] < reported {
+			t.Fatalf("%d results were reported, and now %+v", reported, s)
 		}
-		if s.State != "RUNNING" || s.Driver != nil && !s.Driver.Alive {
-			// A new attempt counts afresh what is there, so only from one report to the
-			// next of one attempt the number grows.
-			reported = 0
-		} else {
-			reported = s.Tasks["succeeded"]
-		}
+		reported = s.Tasks["succeeded"]
 		switch {
 		case s.State == "SUCCEEDED":
+			t.Logf("killed: %v", killed)
 			if n < kills {
-				t.Logf("only %d kills before the end: %v", n, killed)
+				t.Fatalf("the job has ended after %d of %d kills", n, kills)
 			}
-			p.compare(id, killed)
+			p.compare(id)
 			return
 		case s.State == "FAILED", s.State == "PARTIAL", s.Driver != nil && !s.Driver.Alive:
 			if _, err := p.mops("jobs", "resume", id); err != nil && !strings.Contains(err.Error(), "driven") {
 				t.Fatal(err)
 			}
-			<-ticker.C
 			continue
 		}
 		<-time.After(rand.N(150 * time.Millisecond))
-		pids, names := p.processes()
-		if n >= kills || len(pids) == 0 {
-			<-ticker.C
+		there := p.processes()[kind]
+		if n == kills || len(there) == 0 {
 			continue
 		}
-		victim := rand.IntN(len(pids))
-		if err := syscall.Kill(pids[victim], syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+		victim := there[rand.IntN(len(there))]
+		if err := syscall.Kill(victim, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 			t.Fatal(err)
 		}
-		killed[kindOf(names[victim])]++
-		n++
-	}
-}
-
-func kindOf(line string) string {
-	for _, kind := range []string{"drive", "harness", "exec"} {
-		if strings.Contains(line, kind) {
-			return kind
+		killed[kind]++
+		kind = anyKind()
+		if n++; n == kills {
+			if err := os.WriteFile(hurry, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
-	return line
 }
 
 // compare holds the job's table against that of a job of the same study that runs all of
 // it again, undisturbed.
-func (p *person) compare(id string, killed map[string]int) {
+func (p *person) compare(id string) {
 	p.t.Helper()
-	p.t.Logf("killed: %v", killed)
 	p.must("jobs", "results", id, "--format", "csv", "--output", "results/disturbed")
 	again := strings.TrimSpace(p.must("jobs", "submit", "study.json", "--no-cache", "--wait", "--jobs", "3"))
 	p.must("jobs", "results", again, "--format", "csv", "--output", "results/undisturbed")
