@@ -17,11 +17,11 @@ import (
 
 // person is somebody with a home and a project.
 type person struct {
-	t         *testing.T
+	t         testing.TB
 	work, dir string // dir is where the programs run
 }
 
-func newPerson(t *testing.T) *person {
+func newPerson(t testing.TB) *person {
 	t.Helper()
 	p := &person{t: t, work: t.TempDir()}
 	p.dir = p.work

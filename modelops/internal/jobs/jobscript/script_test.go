@@ -86,10 +86,11 @@ func setup(env *testscript.Env) error {
 
 // jobStatus is what the scripts ask about.
 type jobStatus struct {
-	ID     string `json:"job_id"`
-	State  string `json:"state"`
-	Tasks  map[string]int
-	Driver *struct {
+	ID                string `json:"job_id"`
+	State             string `json:"state"`
+	Tasks             map[string]int
+	Started, Finished time.Time
+	Driver            *struct {
 		PID   int
 		Alive bool
 	}
