@@ -42,7 +42,7 @@ check: build ## formatting, vet, generated documents, cross-compilation of every
 	$(MAKE) test
 
 bench: build ## measure, as ratios within one run
-	$(GO) test -run '^$$' -bench . -benchtime 3x $(PACKAGES)
+	MODELOPS_TEST_BIN=$(CURDIR)/$(BIN) $(GO) test -run '^$$' -bench . -benchtime 3x $(PACKAGES)
 
 tidy: ## tidy every go.mod, which go.work alone cannot do
 	@for m in $(MODULES); do \
