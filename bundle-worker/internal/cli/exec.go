@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/cache"
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/config"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/runner"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/task"
 	"github.com/modelops-suite/modelops-go/contracts"
@@ -45,19 +46,14 @@ func runExec(ctx context.Context, p *program, _ []string) error {
 	if err != nil {
 		return err
 	}
-	store, err := p.openCache(c)
-	if err != nil {
-		return err
-	}
 	if p.flags.outputs != "" {
 		if err := os.MkdirAll(p.flags.outputs, 0o700); err != nil {
 			return (&contracts.Error{Code: contracts.CodeFailed, Stage: contracts.StageStore, Message: "directory for outputs: " + err.Error()}).Because(err)
 		}
 	}
-	r := &task.Runner{
-		Config: c, Cache: store, Environ: p.env.Environ, Outputs: p.flags.outputs, Log: p.env.Stderr,
-		Supervisor: runner.NewSupervisor(p.env.Program, grace),
-		Source:     func(name string) (cache.Source, error) { return p.repository(c, name) },
+	r, err := p.tasks(c)
+	if err != nil {
+		return err
 	}
 	defer r.Close()
 	if p.flags.stream {
@@ -72,6 +68,19 @@ func runExec(ctx context.Context, p *program, _ []string) error {
 		return err
 	}
 	return p.answer(r.Run(ctx, t))
+}
+
+// tasks is what runs tasks, to be closed.
+func (p *program) tasks(c *config.Config) (*task.Runner, error) {
+	store, err := p.openCache(c)
+	if err != nil {
+		return nil, err
+	}
+	return &task.Runner{
+		Config: c, Cache: store, Environ: p.env.Environ, Outputs: p.flags.outputs, Log: p.env.Stderr,
+		Supervisor: runner.NewSupervisor(p.env.Program, grace),
+		Source:     func(name string) (cache.Source, error) { return p.repository(c, name) },
+	}, nil
 }
 
 // stream runs the tasks of stdin, one after the other, until it ends.

@@ -29,10 +29,10 @@ type flags struct {
 	json, quiet, help, version bool
 	envFile                    string
 
-	outputs, report string
-	stream, dryRun  bool
-	maxBytes        int64
-	olderThan       string
+	outputs, report, task string
+	stream, dryRun        bool
+	maxBytes              int64
+	olderThan             string
 }
 
 // parse finds the command and reads the flags, which may stand anywhere before "--".

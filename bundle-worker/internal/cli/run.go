@@ -36,6 +36,7 @@ func runCommand() command {
 		name: "run", usage: "run a command in a bundle, with its streams and exit code", args: []string{"REF", "COMMAND..."},
 		example: "bundle-worker run my-model@sha256:… -- python3 wire.py",
 		flags: func(set *flag.FlagSet, f *flags) {
+			set.StringVar(&f.task, "task", "", "run it with what the task in `FILE` has, in a writable copy of the bundle, and say how to run the task there")
 			set.StringVar(&f.report, "report", "", "write how it ended to `FILE`, as JSON")
 		},
 		run: runRun,
@@ -93,6 +94,9 @@ func (p *program) runIn(ctx context.Context, r *report, args []string) error {
 	c, err := p.config()
 	if err != nil {
 		return err
+	}
+	if p.flags.task != "" {
+		return p.runWithTask(ctx, r, c, ref, args)
 	}
 	e, err := p.ensure(ctx, c, ref)
 	if err != nil {

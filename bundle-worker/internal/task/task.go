@@ -128,7 +128,10 @@ func (r *running) runWire(ctx context.Context, p *prepared, collect *wire.Collec
 	if err := r.warm(limited, p, r.asked.Cores); err != nil {
 		return err
 	}
-	r.record(p)
+	r.record(p) // before the wire is imported: an import that fails is about this
+	if err := p.load(limited); err != nil {
+		return err
+	}
 	began := time.Now()
 	err := p.session.Run(limited, r.task, collect)
 	r.result.Seconds, r.output = time.Since(began).Seconds(), p.session.Output()
@@ -155,16 +158,19 @@ func (r *running) checkCommands() error {
 	return nil
 }
 
-// warm has the session of a bundle ready to run.
+// warm has the session of a bundle started.
 func (r *Runner) warm(ctx context.Context, p *prepared, cores int) error {
 	if p.session != nil && (p.session.Dead() || p.cores != cores) {
 		p.cool()
 	}
-	if p.session == nil {
-		if err := r.startSession(ctx, p, cores); err != nil {
-			return err
-		}
+	if p.session != nil {
+		return nil
 	}
+	return r.startSession(ctx, p, cores)
+}
+
+// load has the wire imported in the session.
+func (p *prepared) load(ctx context.Context) error {
 	if p.loaded {
 		return nil
 	}

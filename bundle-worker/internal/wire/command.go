@@ -36,7 +36,11 @@ func RunCommand(ctx context.Context, l CommandLaunch, task *contracts.SimTask, c
 	if err != nil {
 		return "", cannotPrepare(err)
 	}
-	stdin, err := taskFile(dirs, task)
+	file, err := WriteTask(dirs, task)
+	if err != nil {
+		return "", cannotPrepare(err)
+	}
+	stdin, err := os.Open(file)
 	if err != nil {
 		return "", cannotPrepare(err)
 	}
@@ -72,18 +76,16 @@ func RunCommand(ctx context.Context, l CommandLaunch, task *contracts.SimTask, c
 	return output, err
 }
 
-// taskFile is the task as JSON on a line, to be read from its beginning. It is a file, not
-// a pipe: a command need not read it.
-func taskFile(dirs *runner.Task, task *contracts.SimTask) (*os.File, error) {
+// WriteTask writes the task as JSON on a line into a file of its directories, and returns
+// the file's path. It is a command's standard input, and not a pipe: a command need not
+// read it.
+func WriteTask(dirs *runner.Task, task *contracts.SimTask) (string, error) {
 	data, err := json.Marshal(task)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	name := filepath.Join(dirs.Dir, "task.json")
-	if err := os.WriteFile(name, append(data, '\n'), 0o600); err != nil {
-		return nil, err
-	}
-	return os.Open(name)
+	file := filepath.Join(dirs.Dir, "task.json")
+	return file, os.WriteFile(file, append(data, '\n'), 0o600)
 }
 
 // Program finds a program: in the bundle when its name has a slash, else on the PATH of the

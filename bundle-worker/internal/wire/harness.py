@@ -5,6 +5,9 @@ program's answers on descriptor 4, both as JSON-RPC 2.0 framed by Content-Length
 0, 1 and 2 belong to the model: whatever it prints, and however, cannot reach the worker's
 connection.
 
+By hand: python harness.py BUNDLE_DIR WIRE TASK_FILE runs one task, writes its outputs to the
+directory in MODELOPS_OUTPUT_DIR, and leaves an exception to Python.
+
 Standard library only; Python 3.9 and later (older ones get as far as saying what they are).
 """
 
@@ -39,7 +42,7 @@ class Harness:
         self.streams = (os.dup(1), os.dup(2))
         os.set_inheritable(self.streams[0], False)
         os.set_inheritable(self.streams[1], False)
-        sys.path[0:1] = [path for path in (bundle, os.path.join(bundle, "src")) if os.path.isdir(path)]
+        set_path(bundle)
         self.environ = dict(os.environ)
 
     def serve(self):
@@ -98,45 +101,12 @@ class Harness:
 
         faulthandler.register(signal.SIGTERM, file=self.streams[1], all_threads=True, chain=True)
         sys.argv = [target]
-        place, _, name = target.partition(":")
         try:
-            module = self.load_file(place) if place.endswith(".py") else load_module(place)
-            wire = module
-            for part in name.split("."):
-                try:
-                    wire = getattr(wire, part)
-                except AttributeError:
-                    raise Failure("wire_missing", "%s has no %s" % (place, name))
+            self.wire = find(self.bundle, target)
         except Failure:
             raise
         except BaseException as exception:
             raise describe(exception, "import")
-        if not callable(wire):
-            raise Failure("wire_missing", "%s is %s and cannot be called" % (target, kind_of(wire)))
-        self.wire = wire
-
-    def load_file(self, place):
-        """Imports a file of the bundle, as a module of the name it has on the path if it has one."""
-        import importlib.util
-
-        file = os.path.join(self.bundle, place)
-        if not os.path.isfile(file):
-            raise Failure("wire_missing", "the bundle has no file " + place)
-        stem = place[:-len(".py")]
-        for prefix in ("src/", ""):
-            name = stem[len(prefix):].replace("/", ".")
-            if not stem.startswith(prefix) or not all(part.isidentifier() for part in name.split(".")):
-                continue
-            if name.split(".")[0] in sys.modules:
-                continue  # the standard library's, and imported already
-            spec = importlib.util.find_spec(name)
-            if spec is not None and spec.origin is not None and os.path.realpath(spec.origin) == os.path.realpath(file):
-                return load_module(name)
-        spec = importlib.util.spec_from_file_location("modelops_wire", file)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules["modelops_wire"] = module
-        spec.loader.exec_module(module)
-        return module
 
     def run(self, entrypoint, params, seed, environ, spool, max_output):
         self.restore(environ)
@@ -144,12 +114,9 @@ class Harness:
             outputs = self.wire(entrypoint, params, seed)
         except BaseException as exception:
             raise describe(exception, "model")
-        if not isinstance(outputs, dict):
-            raise Failure("output", "the wire answered %s, not a dictionary of outputs" % kind_of(outputs))
+        check(outputs)
         answer = []
         for number, (name, value) in enumerate(outputs.items()):
-            if not isinstance(name, str):
-                raise Failure("output", "the wire answered an output whose name is %s, not a string" % kind_of(name))
             try:
                 answer.append(pack(name, value, os.path.join(spool, str(number)), str(number), max_output))
             except Failure:
@@ -175,6 +142,79 @@ class Harness:
         tempfile = sys.modules.get("tempfile")
         if tempfile is not None:
             tempfile.tempdir = None
+
+
+def by_hand(bundle, target, file):
+    """Runs the task in a file for somebody in a shell."""
+    bundle = os.path.abspath(bundle)
+    set_path(bundle)
+    sys.argv = [target]
+    with open(file, encoding="utf-8") as stream:
+        task = parse(stream.read())
+    try:
+        wire = find(bundle, target)
+        outputs = wire(task["entrypoint"], task["params"]["values"], task["seed"])
+        check(outputs)
+        for name, value in outputs.items():
+            path = os.path.join(os.environ["MODELOPS_OUTPUT_DIR"], name)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "wb") as stream:
+                stream.write(encode(name, value))
+            print("%s: %d bytes" % (path, os.path.getsize(path)))
+    except Failure as failure:
+        sys.exit("error: %s" % failure)
+
+
+def set_path(bundle):
+    """Puts the bundle's code where this file's directory was on the path."""
+    sys.path[0:1] = [path for path in (bundle, os.path.join(bundle, "src")) if os.path.isdir(path)]
+
+
+def find(bundle, target):
+    """The wire that a target names, module:function or file.py:function."""
+    place, _, name = target.partition(":")
+    wire = load_file(bundle, place) if place.endswith(".py") else load_module(place)
+    for part in name.split("."):
+        try:
+            wire = getattr(wire, part)
+        except AttributeError:
+            raise Failure("wire_missing", "%s has no %s" % (place, name))
+    if not callable(wire):
+        raise Failure("wire_missing", "%s is %s and cannot be called" % (target, kind_of(wire)))
+    return wire
+
+
+def load_file(bundle, place):
+    """Imports a file of the bundle, as a module of the name it has on the path if it has one."""
+    import importlib.util
+
+    file = os.path.join(bundle, place)
+    if not os.path.isfile(file):
+        raise Failure("wire_missing", "the bundle has no file " + place)
+    stem = place[:-len(".py")]
+    for prefix in ("src/", ""):
+        name = stem[len(prefix):].replace("/", ".")
+        if not stem.startswith(prefix) or not all(part.isidentifier() for part in name.split(".")):
+            continue
+        if name.split(".")[0] in sys.modules:
+            continue  # the standard library's, and imported already
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.origin is not None and os.path.realpath(spec.origin) == os.path.realpath(file):
+            return load_module(name)
+    spec = importlib.util.spec_from_file_location("modelops_wire", file)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["modelops_wire"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def check(outputs):
+    """Refuses an answer that is no dictionary of names."""
+    if not isinstance(outputs, dict):
+        raise Failure("output", "the wire answered %s, not a dictionary of outputs" % kind_of(outputs))
+    for name in outputs:
+        if not isinstance(name, str):
+            raise Failure("output", "the wire answered an output whose name is %s, not a string" % kind_of(name))
 
 
 def move(fd):
@@ -220,15 +260,7 @@ def kind_of(value):
 
 def pack(name, value, file, reference, max_output):
     """One output for the answer: inline, or in a file when it is large."""
-    if isinstance(value, str):
-        try:
-            data = value.encode("utf-8")
-        except UnicodeEncodeError:
-            raise Failure("output", "output %s is text that is not valid Unicode" % json.dumps(name))
-    elif isinstance(value, (bytes, bytearray, memoryview)):
-        data = bytes(value)
-    else:
-        raise Failure("output", "output %s is %s, not bytes" % (json.dumps(name), kind_of(value)))
+    data = encode(name, value)
     if len(data) > max_output:
         raise Failure("output", "output %s has %d bytes, and may have %d" % (json.dumps(name), len(data), max_output))
     if len(data) <= SPOOL_OVER:
@@ -236,6 +268,18 @@ def pack(name, value, file, reference, max_output):
     with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
         stream.write(data)
     return {"name": name, "file": reference}
+
+
+def encode(name, value):
+    """An output's bytes."""
+    if isinstance(value, str):
+        try:
+            return value.encode("utf-8")
+        except UnicodeEncodeError:
+            raise Failure("output", "output %s is text that is not valid Unicode" % json.dumps(name))
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value)
+    raise Failure("output", "output %s is %s, not bytes" % (json.dumps(name), kind_of(value)))
 
 
 def describe(exception, kind):
@@ -369,4 +413,7 @@ def wires_of(path, name):
 
 
 if __name__ == "__main__":
-    Harness(sys.argv[1]).serve()
+    if len(sys.argv) == 4:
+        by_hand(*sys.argv[1:])
+    else:
+        Harness(sys.argv[1]).serve()

@@ -76,9 +76,15 @@ func Start(ctx context.Context, l Launch) (*Session, error) {
 	return s, nil
 }
 
+// WriteHarness writes the program that calls wires into dir, and returns its path.
+func WriteHarness(dir string) (string, error) {
+	file := filepath.Join(dir, "harness.py")
+	return file, os.WriteFile(file, harness, 0o400)
+}
+
 func (s *Session) start(l Launch) error {
-	program := filepath.Join(s.scratch.Dir, "harness.py")
-	if err := os.WriteFile(program, harness, 0o400); err != nil {
+	program, err := WriteHarness(s.scratch.Dir)
+	if err != nil {
 		return cannotPrepare(err)
 	}
 	idle, err := s.scratch.Task() // for what the model does while it is imported
