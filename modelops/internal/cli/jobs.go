@@ -19,7 +19,7 @@ func jobsCommand() *cli.Command {
 		Name:  "jobs",
 		Usage: "submit studies, follow them, and fetch their results",
 		Subcommands: []*cli.Command{
-			submitCommand(), jobsListCommand(), jobsStatusCommand(), jobsLogsCommand(), jobsCancelCommand(),
+			submitCommand(), jobsListCommand(), jobsStatusCommand(), jobsLogsCommand(), jobsReplayCommand(), jobsCancelCommand(),
 			jobsResumeCommand(), resultsCommand(), jobsRemoveCommand(), driveCommand(),
 		},
 	}

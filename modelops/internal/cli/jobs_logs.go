@@ -122,15 +122,18 @@ type taskAnswer struct {
 }
 
 func (l *located) printTask(c *cli.Context, word string) error {
-	answer, err := l.findTask(c.Context, word)
+	task, index, err := l.findTask(c.Context, word)
 	if err != nil {
 		return err
 	}
-	result, err := l.resultOf(c.Context, answer.Task)
+	result, _, err := l.resultOf(c.Context, task.Key)
 	if err != nil {
 		return err
 	}
-	answer.State = "no result"
+	answer := &taskAnswer{
+		JobID: l.job.ID, Task: task.Key, Index: index, Set: task.Sim.Set, Replicate: task.Sim.Replicate, Seed: task.Sim.Seed,
+		ParamID: task.Sim.Params.ID, State: "no result",
+	}
 	if result != nil {
 		answer.State, answer.Seconds, answer.StderrTail, answer.Error = "succeeded", result.Seconds, result.StderrTail, result.Error
 	}
@@ -150,48 +153,70 @@ func (l *located) printTask(c *cli.Context, word string) error {
 // shortestKey is how much of a task's key must be given.
 const shortestKey = 8
 
-// findTask is the task that a key, its beginning, or a place means.
-func (l *located) findTask(ctx context.Context, word string) (*taskAnswer, error) {
+// findTask is the task that a key, its beginning, or a place means, and its place.
+func (l *located) findTask(ctx context.Context, word string) (task jobs.Task, index int, err error) {
 	study, err := l.catalog.LoadStudy(ctx, l.job.ID)
 	if err != nil {
-		return nil, err
+		return task, 0, err
 	}
 	place, err := strconv.Atoi(word)
 	isPlace := err == nil && len(word) < shortestKey
 	if !isPlace && len(word) < shortestKey {
-		return nil, command.Usage("", "--task %s is neither a place nor at least %d digits of a key", contracts.Quote(word), shortestKey)
+		return task, 0, command.Usage("", "task %s is neither a place nor at least %d digits of a key", contracts.Quote(word), shortestKey)
 	}
-	i := 0
-	for task := range l.job.SimTasks(study) {
-		if key := task.Key(l.job.Content); isPlace && i == place || !isPlace && strings.HasPrefix(key, word) {
-			return &taskAnswer{JobID: l.job.ID, Task: key, Index: i, Set: task.Set, Replicate: task.Replicate, Seed: task.Seed, ParamID: task.Params.ID}, nil
+	for sim := range l.job.SimTasks(study) {
+		if key := sim.Key(l.job.Content); isPlace && index == place || !isPlace && strings.HasPrefix(key, word) {
+			return jobs.Task{Key: key, Sim: sim}, index, nil
 		}
-		i++
+		index++
 	}
-	return nil, &contracts.Error{Code: contracts.CodeNotFound, Stage: contracts.StageRun,
+	return task, 0, &contracts.Error{Code: contracts.CodeNotFound, Stage: contracts.StageRun,
 		Message: "job " + l.job.ID + " has no task " + contracts.Quote(word), Hint: fmt.Sprintf("it has %d, counted from 0", l.job.Tasks)}
 }
 
-// resultOf is what became of a task: its result, or its failure in the last attempt that
-// has one; nil for neither.
-func (l *located) resultOf(ctx context.Context, key string) (*contracts.SimReturn, error) {
+// archives are where what became of the job's tasks may be: the results of its content,
+// then its failures, those of the last attempt first.
+func (l *located) archives(ctx context.Context) ([]*archive.Archive, error) {
 	archives := []*archive.Archive{l.catalog.Results(l.job)}
 	history, err := l.catalog.History(ctx, l.job.ID)
-	if err != nil {
-		return nil, err
-	}
 	for _, t := range slices.Backward(history) {
 		if t.State == jobs.Running {
 			archives = append(archives, l.catalog.Failures(l.job.ID, t.Number))
 		}
 	}
+	return archives, err
+}
+
+// resultOf is what became of a task: its result, or its failure in the last attempt that
+// has one, and the archive that has it; nil for neither.
+func (l *located) resultOf(ctx context.Context, key string) (*contracts.SimReturn, *archive.Archive, error) {
+	archives, err := l.archives(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
 	for i, a := range archives {
 		index, err := a.Index(ctx, archive.Option{Job: l.job.ID, Only: i == 0 && l.job.Options.NoCache})
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if at, found := index.Find(key); found {
-			return a.NewReader(0).Read(ctx, at)
+			result, err := a.NewReader(0).Read(ctx, at)
+			return result, a, err
+		}
+	}
+	return nil, nil, nil
+}
+
+// environmentOf is what the digest of an environment stands for. A worker tells it once,
+// with the first of its results, whichever archive that is in; nil when none has it.
+func (l *located) environmentOf(ctx context.Context, digest string) (*contracts.EnvironmentRecord, error) {
+	archives, err := l.archives(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range archives {
+		if record, err := a.Environment(ctx, digest); record != nil || err != nil {
+			return record, err
 		}
 	}
 	return nil, nil

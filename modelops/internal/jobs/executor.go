@@ -19,6 +19,21 @@ type Result struct {
 	Dir    string // where the files are that outputs refer to as "file:<checksum>"
 }
 
+// Check is the error of an answer to another question than the one that was asked, and nil
+// for an answer to it: the content is that of the task's bundle.
+func (r *Result) Check(content contracts.Digest) *contracts.Error {
+	message := ""
+	switch got := r.Return; {
+	case got.TaskID != r.Task.Key:
+		message = "the worker answered for task " + contracts.Quote(got.TaskID) + " when asked for " + r.Task.Key
+	case got.ContentDigest != "" && got.ContentDigest != content:
+		message = "the worker ran content " + got.ContentDigest.String() + " when asked for " + content.String()
+	default:
+		return nil
+	}
+	return &contracts.Error{Code: contracts.CodeProtocol, Stage: contracts.StageStore, Message: message}
+}
+
 // Executor runs tasks somewhere.
 type Executor interface {
 	// Run runs what arrives on tasks, until that is closed, and sends one result per

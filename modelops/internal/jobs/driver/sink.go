@@ -56,7 +56,7 @@ func (s *sink) stage(ctx context.Context, results <-chan jobs.Result) <-chan job
 // prepare turns whatever is wrong with a result into its error.
 func (s *sink) prepare(ctx context.Context, r *jobs.Result) {
 	if r.Return.Error == nil {
-		r.Return.Error = s.check(r)
+		r.Return.Error = r.Check(s.job.Content)
 	}
 	if r.Return.Error == nil {
 		if err := s.upload(ctx, r); err != nil {
@@ -71,20 +71,6 @@ func (s *sink) prepare(ctx context.Context, r *jobs.Result) {
 	}
 	// The key by which it was asked for: an answer that failed may have none.
 	r.Return.TaskID = r.Task.Key
-}
-
-// check refuses an answer to another question than the one that was asked.
-func (s *sink) check(r *jobs.Result) *contracts.Error {
-	message := ""
-	switch got := r.Return; {
-	case got.TaskID != r.Task.Key:
-		message = "the worker answered for task " + contracts.Quote(got.TaskID) + " when asked for " + r.Task.Key
-	case got.ContentDigest != "" && got.ContentDigest != s.job.Content:
-		message = "the worker ran content " + got.ContentDigest.String() + " when asked for " + s.job.Content.String()
-	default:
-		return nil
-	}
-	return &contracts.Error{Code: contracts.CodeProtocol, Stage: contracts.StageStore, Message: message}
 }
 
 // upload stores the outputs that the worker left in files.

@@ -5,6 +5,7 @@ package jobscript
 import (
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -57,6 +58,7 @@ func TestScript(t *testing.T) {
 			"table":   checkTable,
 			"killjob": killJob,
 			"damage":  damage,
+			"exits":   exits,
 		},
 	})
 }
@@ -179,6 +181,23 @@ func checkTable(ts *testscript.TestScript, neg bool, args []string) {
 		if got := row[id] + " " + row[seed] + " " + row[replicate]; got != want[i] {
 			ts.Fatalf("row %d is %s, want %s", i, got, want[i])
 		}
+	}
+}
+
+// exits runs a program that ends with the exit code: "exits CODE PROGRAM ARGS...".
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE PROGRAM ARGS...")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	code := 0
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		code = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if strconv.Itoa(code) != args[0] {
+		ts.Fatalf("exit code %d, want %s", code, args[0])
 	}
 }
 
