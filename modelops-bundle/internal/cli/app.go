@@ -22,9 +22,11 @@ func newApp() *cli.App {
 		Commands: []*cli.Command{
 			initCommand(),
 			statusCommand(),
+			diffCommand(),
 			pushCommand(),
 			pullCommand(),
 			tagCommand(),
+			untagCommand(),
 			inspectCommand(),
 			verifyCommand(),
 			envCommand(),

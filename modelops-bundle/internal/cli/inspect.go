@@ -66,20 +66,46 @@ func runInspect(c *cli.Context) error {
 // fetchNamed fetches the bundle that the command's argument names, inside a project or
 // outside.
 func fetchNamed(c *cli.Context) (*bundleoci.Bundle, error) {
-	s, err := openSession(c)
-	var repository *bundleoci.Repository
-	var digest contracts.Digest
-	switch {
-	case err == nil:
-		repository, digest, err = s.reference(c.Args().First())
-	case contracts.AsError(err).Code == contracts.CodeProjectNotFound && c.Args().Present():
-		var env *contracts.BundleEnvironment
-		if env, err = chooseEnvironment(c, "", false); err == nil {
-			repository, digest, err = resolve(c, env, nil, c.Args().First())
-		}
-	}
+	n, err := openNames(c, c.Args().First())
 	if err != nil {
 		return nil, err
 	}
-	return repository.Fetch(c.Context, digest)
+	return n.fetch(c.Args().First())
+}
+
+// names are what references mean: in a project, or outside one in an environment.
+type names struct {
+	c       *cli.Context
+	env     *contracts.BundleEnvironment
+	session *session // nil outside a project
+}
+
+// openNames finds out what references mean here. Outside a project there must be one to
+// have a meaning.
+func openNames(c *cli.Context, reference string) (*names, error) {
+	s, err := openSession(c)
+	if err == nil {
+		return &names{c, s.env, s}, nil
+	}
+	if contracts.AsError(err).Code != contracts.CodeProjectNotFound || reference == "" {
+		return nil, err
+	}
+	env, err := chooseEnvironment(c, "", false)
+	return &names{c, env, nil}, err
+}
+
+// resolve is the repository and the digest that a reference names.
+func (n *names) resolve(reference string) (*bundleoci.Repository, contracts.Digest, error) {
+	if n.session != nil {
+		return n.session.reference(reference)
+	}
+	return resolve(n.c, n.env, nil, reference)
+}
+
+func (n *names) fetch(reference string) (*bundleoci.Bundle, error) {
+	repository, digest, err := n.resolve(reference)
+	if err != nil {
+		return nil, err
+	}
+	return repository.Fetch(n.c.Context, digest)
 }

@@ -88,7 +88,7 @@ func environmentFile(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(writeEnvironment(ts.Getenv("MODELOPS_HOME"), env))
 }
 
-// registry stop | login USERNAME PASSWORD | refuse | clear | requests TEXT: the last
+// registry stop | login USERNAME PASSWORD | refuse | keep | clear | requests TEXT: the last
 // holds when one of the requests since they were last looked at has TEXT in it.
 func registryCommand(ts *testscript.TestScript, neg bool, args []string) {
 	registry := registryOf(ts)
@@ -101,6 +101,13 @@ func registryCommand(ts *testscript.TestScript, neg bool, args []string) {
 		registry.Intercept(func(w http.ResponseWriter, _ *http.Request) bool {
 			w.WriteHeader(http.StatusForbidden)
 			return true
+		})
+	case "keep": // everything, as registries do that have no deletion
+		registry.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+			if r.Method == http.MethodDelete {
+				w.WriteHeader(http.StatusMethodNotAllowed)
+			}
+			return r.Method == http.MethodDelete
 		})
 	case "clear":
 		registry.Requests()

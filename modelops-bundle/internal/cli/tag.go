@@ -33,7 +33,7 @@ type tagAnswer struct {
 }
 
 func runTag(c *cli.Context) error {
-	s, err := openSession(c)
+	n, err := openNames(c, c.Args().First())
 	if err != nil {
 		return err
 	}
@@ -41,7 +41,7 @@ func runTag(c *cli.Context) error {
 	if err := contracts.ValidateTag(tag); err != nil {
 		return err
 	}
-	repository, digest, err := s.reference(c.Args().First())
+	repository, digest, err := n.resolve(c.Args().First())
 	if err != nil {
 		return err
 	}
