@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/modelops-suite/modelops-go/modelops-bundle/command"
 	"github.com/modelops-suite/modelops-go/modelops/internal/executor/process"
 	"github.com/modelops-suite/modelops-go/modelops/internal/jobs"
+	"github.com/modelops-suite/modelops-go/modelops/internal/jobs/submit"
 )
 
 // indent writes text a little to the right.
@@ -51,7 +53,7 @@ func runJobsCancel(c *cli.Context) error {
 		return err
 	}
 	if before.Driver != nil && before.Driver.Alive {
-		if err := l.awaitStop(c); err != nil {
+		if err := l.awaitStop(c, before.Last.By.Token); err != nil {
 			return err
 		}
 	}
@@ -64,16 +66,16 @@ func runJobsCancel(c *cli.Context) error {
 	})
 }
 
-// awaitStop waits until the driver has ended what it ran.
-func (l *located) awaitStop(c *cli.Context) error {
+// awaitStop waits until the driver with this token has ended what it ran.
+func (l *located) awaitStop(c *cli.Context, token string) error {
 	ticker := time.NewTicker(pollTime)
 	defer ticker.Stop()
 	deadline := time.After(cancelPatience)
 	for {
-		if alive, known := l.local.Alive(l.job.ID); known && !alive {
+		if alive, known := l.local.Alive(l.job.ID, token); known && !alive {
 			return nil
 		}
-		if progress, err := l.catalog.Progress(c.Context, l.job.ID); err != nil || progress.Stopped {
+		if progress, err := l.catalog.Progress(c.Context, l.job.ID); err != nil || progress.Stopped && progress.Token == token {
 			return err
 		}
 		select {
@@ -93,8 +95,9 @@ func jobsResumeCommand() *cli.Command {
 		Usage:     "run what a job has no results of: after its driver's death, after failures, after cancelling",
 		ArgsUsage: "JOB",
 		Description: jobHelp + `
-The job runs on this machine from now on. Code and data are those that it was submitted
-with; a change of either is a new job.`,
+The job runs on this machine from now on, whichever submitted it. Code and data are those
+that it was submitted with; a change of either is a new job. While its driver may live, on
+this machine or another, resuming is refused: cancel the job first to take it over.`,
 		UsageText: "mops jobs resume latest --wait",
 		Flags: []cli.Flag{
 			envFlag(),
@@ -119,11 +122,12 @@ func runJobsResume(c *cli.Context) error {
 			Message: "job " + l.job.ID + " has succeeded: there is nothing to resume",
 			Hint:    "fetch its tables: mops jobs results " + l.job.ID}
 	case status.Driver != nil && status.Driver.Alive:
-		return &contracts.Error{Code: contracts.CodeConflict, Stage: contracts.StageSubmit,
-			Message: fmt.Sprintf("job %s is being driven by process %d on %s", l.job.ID, status.Driver.PID, contracts.Quote(status.Driver.Host)),
-			Hint:    "follow it: mops jobs status " + l.job.ID + "; stop it: mops jobs cancel " + l.job.ID}
+		return l.driven(status)
 	}
 	if err := process.Supported(); err != nil {
+		return err
+	}
+	if err := l.adoptLog(c.Context); err != nil {
 		return err
 	}
 	if err := l.local.Remember(l.job); err != nil {
@@ -145,6 +149,18 @@ func runJobsResume(c *cli.Context) error {
 	return command.Print(c, answer, func(w io.Writer) { fmt.Fprintln(w, answer.JobID) })
 }
 
+// driven is the error for a job whose driver lives, or may.
+func (l *located) driven(s *jobs.Status) *contracts.Error {
+	e := &contracts.Error{Code: contracts.CodeConflict, Stage: contracts.StageSubmit,
+		Message: fmt.Sprintf("job %s is being driven by process %d on %s", l.job.ID, s.Driver.PID, contracts.Quote(s.Driver.Host)),
+		Hint:    "follow it: mops jobs status " + l.job.ID + " --wait; stop it: mops jobs cancel " + l.job.ID}
+	if _, known := l.local.Alive(l.job.ID, s.Last.By.Token); !known {
+		e.Message += "; it last spoke at " + localTime(cmp.Or(s.Driver.Heartbeat, s.Last.At))
+		e.Hint = "a driver elsewhere is taken for lost when it has said nothing for " + jobs.Silence.String() + "; stop it before that: mops jobs cancel " + l.job.ID
+	}
+	return e
+}
+
 func jobsRemoveCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "rm",
@@ -152,7 +168,8 @@ func jobsRemoveCommand() *cli.Command {
 		ArgsUsage: "JOB",
 		Description: jobHelp + `
 Results belong to the content that made them, not to the job: they stay, and are reused by
-jobs to come. The bundle is no longer kept for the job's sake.`,
+jobs to come. The bundle is no longer kept for the job's sake: the tag that the job had in
+the registry is removed, and no other.`,
 		UsageText: "mops jobs rm job-1a2b3c4d5e6f",
 		Flags:     []cli.Flag{envFlag()},
 		Action:    runJobsRemove,
@@ -168,7 +185,7 @@ func runJobsRemove(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	alive, known := l.local.Alive(l.job.ID)
+	alive, known := l.local.Alive(l.job.ID, "")
 	if status.Driver != nil && status.Driver.Alive || known && alive {
 		return &contracts.Error{Code: contracts.CodeConflict, Stage: contracts.StageSubmit,
 			Message: "job " + l.job.ID + " is " + string(status.State), Hint: "stop it first: mops jobs cancel " + l.job.ID}
@@ -180,8 +197,22 @@ func runJobsRemove(c *cli.Context) error {
 		return err
 	}
 	answer := struct {
-		ID      string `json:"job_id"`
-		Removed bool   `json:"removed"`
-	}{l.job.ID, true}
+		ID       string `json:"job_id"`
+		Removed  bool   `json:"removed"`
+		Released bool   `json:"bundle_released"` // its tag is gone from the registry
+	}{l.job.ID, true, l.release(c)}
 	return command.Print(c, answer, func(w io.Writer) { fmt.Fprintln(w, l.job.ID, "is removed") })
+}
+
+// release removes the tag by which the job kept its bundle. A registry that does not let
+// that happen, or that is gone, is no reason to keep the job.
+func (l *located) release(c *cli.Context) bool {
+	programs, err := findPrograms(c, l.home)
+	if err == nil {
+		err = programs.Release(c.Context, l.environment, l.job)
+	}
+	if err != nil {
+		command.Warn(c, "%s", submit.NotReleased(l.job, err))
+	}
+	return err == nil
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"log/slog"
 	"os"
@@ -35,19 +36,21 @@ func runDrive(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	unlock, err := l.local.Lock(l.job.ID)
+	token := rand.Text()
+	unlock, err := l.local.Lock(l.job.ID, token)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	err = drive(c, l, log)
+	kept := l.keepingLog(c.Context)
+	err = drive(c, l, token, log)
 	if err != nil {
 		log.Error("driver failed", "error", err)
 	}
-	return errors.Join(err, l.keepLog(c.Context))
+	return errors.Join(err, kept())
 }
 
-func drive(c *cli.Context, l *located, log *slog.Logger) error {
+func drive(c *cli.Context, l *located, token string, log *slog.Logger) error {
 	env := command.EnvOf(c)
 	worker, err := program.Find(env.Getenv, program.Worker)
 	if err != nil {
@@ -74,25 +77,12 @@ func drive(c *cli.Context, l *located, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	d := &driver.Driver{Catalog: l.catalog, Log: log, Executor: &process.Executor{
+	d := &driver.Driver{Catalog: l.catalog, Log: log, Token: token, Executor: &process.Executor{
 		Program: worker, EnvFile: l.environment.Path, Environ: workerEnviron(env, l.home),
 		Outputs: own, Processes: processes, Log: log,
 	}}
 	_, err = d.Drive(c.Context, l.job.ID)
 	return err
-}
-
-// keepLog copies the driver's log to where other machines can read it.
-func (l *located) keepLog(ctx context.Context) error {
-	f, err := os.Open(l.local.LogFile(l.job.ID))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil // driven by hand
-	}
-	if err != nil {
-		return err
-	}
-	defer func() { _ = f.Close() }()
-	return l.catalog.PutLog(context.WithoutCancel(ctx), l.job.ID, f)
 }
 
 // workerEnviron are the variables that the other programs run with: this program's own,

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -44,62 +45,87 @@ func runJobsLogs(c *cli.Context) error {
 	if word := c.String("task"); word != "" {
 		return l.printTask(c, word)
 	}
-	f, err := os.Open(l.local.LogFile(l.job.ID))
-	if err == nil {
-		defer func() { _ = f.Close() }()
-		return l.printLog(c, f)
+	return l.printLog(c)
+}
+
+// elsewhere says whether the job's log grows on another machine, from which it is copied
+// now and then.
+func (l *located) elsewhere(s *jobs.Status) bool {
+	if _, err := os.Stat(l.local.LogFile(l.job.ID)); errors.Is(err, os.ErrNotExist) {
+		return true
 	}
-	if !errors.Is(err, os.ErrNotExist) {
-		return readError(l.local.LogFile(l.job.ID), err)
+	_, known := l.local.Alive(l.job.ID, s.Last.By.Token)
+	return s.State == jobs.Running && !known
+}
+
+// readLog is the driver's log from an offset on.
+func (l *located) readLog(ctx context.Context, elsewhere bool, offset int64) ([]byte, error) {
+	open := func() (io.ReadCloser, error) { return os.Open(l.local.LogFile(l.job.ID)) }
+	if elsewhere {
+		open = func() (io.ReadCloser, error) { return l.catalog.Log(ctx, l.job.ID) }
 	}
-	kept, err := l.catalog.Log(c.Context, l.job.ID)
-	if errors.Is(err, blobstore.ErrNotFound) {
-		return &contracts.Error{Code: contracts.CodeNotFound, Stage: contracts.StageRun,
-			Message: "the log of job " + l.job.ID + " is not on this machine", Hint: "it is on the machine of its driver until that ends; mops jobs status " + l.job.ID + " says where"}
-	}
+	log, err := open()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer func() { _ = kept.Close() }()
-	return l.printLog(c, kept)
+	defer func() { _ = log.Close() }()
+	if _, err := io.CopyN(io.Discard, log, offset); err != nil && err != io.EOF {
+		return nil, err
+	}
+	return io.ReadAll(log)
 }
 
 type logLine struct {
 	Line string `json:"line"`
 }
 
+// keptPoll is how often a log that is copied from elsewhere is looked at.
+const keptPoll = 2 * time.Second
+
 // printLog writes a log as it is, or with --json a document per line; with --follow
-// until the job has ended.
-func (l *located) printLog(c *cli.Context, log io.Reader) error {
-	ticker := time.NewTicker(pollTime)
-	defer ticker.Stop()
-	rest := ""
-	for {
-		over := true
-		if c.Bool("follow") {
-			status, err := l.status(c)
-			if err != nil {
-				return err
-			}
-			over = status.State.Ended() || status.Lost()
-		}
-		data, err := io.ReadAll(log)
+// until the job has ended and its driver has said its last word.
+func (l *located) printLog(c *cli.Context) error {
+	ended := false // when the log was last read
+	for offset := int64(0); ; {
+		status, err := l.status(c)
 		if err != nil {
 			return err
 		}
-		lines := strings.SplitAfter(rest+string(data), "\n")
-		rest, lines = lines[len(lines)-1], lines[:len(lines)-1]
-		for _, line := range lines {
+		elsewhere := l.elsewhere(status)
+		over := status.State.Ended() || status.Lost()
+		if alive, _ := l.local.Alive(l.job.ID, ""); alive && !elsewhere {
+			over = false
+		}
+		data, err := l.readLog(c.Context, elsewhere, offset)
+		switch {
+		case errors.Is(err, blobstore.ErrNotFound) && c.Bool("follow") && !over: // not copied yet
+		case errors.Is(err, blobstore.ErrNotFound):
+			return &contracts.Error{Code: contracts.CodeNotFound, Stage: contracts.StageRun,
+				Message: "the log of job " + l.job.ID + " is not here yet", Hint: "its driver copies it every few seconds; mops jobs status " + l.job.ID + " says where it runs"}
+		case err != nil:
+			return err
+		}
+		if !over { // a line that is being written
+			data = data[:bytes.LastIndexByte(data, '\n')+1]
+		}
+		offset += int64(len(data))
+		for line := range strings.Lines(string(data)) {
 			line = strings.TrimSuffix(line, "\n")
 			if err := command.Print(c, logLine{line}, func(w io.Writer) { fmt.Fprintln(w, contracts.Lines(line)) }); err != nil {
 				return err
 			}
 		}
-		if over {
+		// What is copied comes a moment after the job's end.
+		if !c.Bool("follow") || over && (!elsewhere || ended && len(data) == 0) {
 			return nil
 		}
+		ended = over
+		wait := pollTime
+		if elsewhere {
+			wait = keptPoll
+		}
 		select {
-		case <-ticker.C:
+		case <-time.After(wait):
 		case <-c.Context.Done():
 			return c.Context.Err()
 		}

@@ -89,9 +89,12 @@ func jobsStatusCommand() *cli.Command {
 		Usage:       "show how a job stands, and what failed",
 		ArgsUsage:   "JOB",
 		Description: jobHelp,
-		UsageText:   "mops jobs status latest",
-		Flags:       []cli.Flag{envFlag()},
-		Action:      runJobsStatus,
+		UsageText:   "mops jobs status latest\nmops jobs status latest --wait",
+		Flags: []cli.Flag{
+			envFlag(),
+			&cli.BoolFlag{Name: "wait", Usage: "follow the job to its end first; exit code 1 when tasks failed"},
+		},
+		Action: runJobsStatus,
 	}
 }
 
@@ -99,6 +102,9 @@ func runJobsStatus(c *cli.Context) error {
 	l, err := locate(c)
 	if err != nil {
 		return err
+	}
+	if c.Bool("wait") {
+		return l.waitForStatus(c)
 	}
 	status, err := l.status(c)
 	if err != nil {
@@ -108,6 +114,18 @@ func runJobsStatus(c *cli.Context) error {
 		command.Warn(c, "nobody drives this job any more; run what is missing: mops jobs resume %s", status.ID)
 	}
 	return command.Print(c, status, func(w io.Writer) { writeStatus(w, l.job, status) })
+}
+
+// waitForStatus shows how the job stands once it has ended.
+func (l *located) waitForStatus(c *cli.Context) error {
+	status, err := l.await(c, nil)
+	if err != nil {
+		return err
+	}
+	if err := command.Print(c, status, func(w io.Writer) { writeStatus(w, l.job, status) }); err != nil || status.State == jobs.Succeeded {
+		return err
+	}
+	return &command.Exited{Code: unsuccessful(c, status).ExitCode()}
 }
 
 func writeStatus(w io.Writer, job *jobs.Job, s *jobs.Status) {

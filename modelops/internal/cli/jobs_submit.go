@@ -32,13 +32,15 @@ closed.`,
 			&cli.StringFlag{Name: "project", Usage: "the project's `DIRECTORY`"},
 			&cli.BoolFlag{Name: "wait", Usage: "follow the job to its end; exit code 1 when tasks failed"},
 			&cli.IntFlag{Name: "limit", Usage: "run the first `N` tasks only"},
-			&cli.BoolFlag{Name: "dry-run", Usage: "say what would run and what is reused, and push and make nothing"},
+			&cli.BoolFlag{Name: "dry-run", Usage: "say what would run, what is reused, and what changed since the last run of this study; push and make nothing"},
 			&cli.StringFlag{Name: "executor", Usage: "`WHERE` tasks run: process"},
 			&cli.StringFlag{Name: "driver", Usage: "`WHERE` the driver runs: local"},
 			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "run `N` tasks at once; as many as there are cores otherwise"},
 			&cli.BoolFlag{Name: "no-cache", Usage: "run also what has results already"},
-			&cli.BoolFlag{Name: "keep-going", Usage: "run all tasks, even when the first ones all fail alike"},
+			&cli.BoolFlag{Name: "keep-going", Usage: "run all tasks, however many fail alike"},
+			&cli.IntFlag{Name: "stop-after", Usage: "end the job after `K` failures alike without a success between them; 0 is --keep-going", Value: 20},
 			&cli.StringFlag{Name: "timeout", Usage: "time limit of one task, as `DURATION`: 90s, 1h30m"},
+			&cli.StringFlag{Name: "job-timeout", Usage: "time limit of the job, as `DURATION`; what has results then keeps them, and resume runs the rest"},
 		},
 		Action: runSubmit,
 	}
@@ -98,10 +100,16 @@ func submitRequest(c *cli.Context) (*submit.Request, error) {
 	env := command.EnvOf(c)
 	r := &submit.Request{
 		StudyFile: env.Path(c.Args().First()), Bundle: c.String("bundle"), Executor: c.String("executor"), Driver: c.String("driver"),
-		Options: jobs.Options{Limit: c.Int("limit"), Processes: c.Int("jobs"), NoCache: c.Bool("no-cache"), KeepGoing: c.Bool("keep-going"), Timeout: c.String("timeout")},
+		Options: jobs.Options{
+			Limit: c.Int("limit"), Processes: c.Int("jobs"), NoCache: c.Bool("no-cache"),
+			KeepGoing: c.Bool("keep-going") || c.Int("stop-after") == 0, StopAfter: c.Int("stop-after"),
+			Timeout: c.String("timeout"), JobTimeout: c.String("job-timeout"),
+		},
 	}
-	if _, err := (contracts.Resources{Timeout: r.Options.Timeout}).TimeoutDuration(); err != nil {
-		return nil, command.Usage("--timeout 90s", "--timeout %s is not a duration", contracts.Quote(r.Options.Timeout))
+	for _, flag := range []string{"timeout", "job-timeout"} {
+		if _, err := (contracts.Resources{Timeout: c.String(flag)}).TimeoutDuration(); err != nil {
+			return nil, command.Usage("--"+flag+" 90s", "--%s %s is not a duration", flag, contracts.Quote(c.String(flag)))
+		}
 	}
 	for _, check := range []struct {
 		wrong   bool
@@ -109,6 +117,7 @@ func submitRequest(c *cli.Context) (*submit.Request, error) {
 	}{
 		{c.IsSet("limit") && r.Options.Limit < 1, "--limit is less than 1"},
 		{c.IsSet("jobs") && r.Options.Processes < 1, "--jobs is less than 1"},
+		{r.Options.StopAfter < 0, "--stop-after is less than 0"},
 		{c.Bool("auto") && r.Bundle != "", "--auto and --bundle exclude each other"},
 		{!oneOf(r.Executor, "", "process", "dask"), "--executor is process or dask"},
 		{!oneOf(r.Driver, "", "local", "kubernetes"), "--driver is local or kubernetes"},
@@ -122,7 +131,7 @@ func submitRequest(c *cli.Context) (*submit.Request, error) {
 		return nil, err
 	}
 	if project != nil {
-		r.ProjectDir, r.ProjectPin = project.Dir, project.Pin
+		r.ProjectDir, r.ProjectPin, r.ProjectName = project.Dir, project.Pin, project.Name
 	}
 	return r, nil
 }
@@ -167,12 +176,20 @@ func newSubmitter(c *cli.Context, r *submit.Request) (*submit.Submitter, error) 
 	for _, warning := range s.Environment.Warnings {
 		command.Warn(c, "%s: %s", s.Environment.Path, withHint(warning))
 	}
-	s.Programs = submit.Programs{Environ: workerEnviron(env, home), Stderr: env.Stderr}
-	if s.Programs.Bundle, err = program.Find(env.Getenv, program.Bundle); err != nil {
-		return nil, err
-	}
-	s.Programs.Worker, err = program.Find(env.Getenv, program.Worker)
+	s.Programs, err = findPrograms(c, home)
 	return s, err
+}
+
+// findPrograms are the suite's other programs.
+func findPrograms(c *cli.Context, home string) (submit.Programs, error) {
+	env := command.EnvOf(c)
+	p := submit.Programs{Home: home, Environ: workerEnviron(env, home), Stderr: env.Stderr}
+	var err error
+	if p.Bundle, err = program.Find(env.Getenv, program.Bundle); err != nil {
+		return p, err
+	}
+	p.Worker, err = program.Find(env.Getenv, program.Worker)
+	return p, err
 }
 
 type planAnswer struct {
@@ -184,11 +201,14 @@ type planAnswer struct {
 	Tasks       int                  `json:"tasks"`
 	Run         *int                 `json:"run,omitempty"`    // absent when the content is not known
 	Reused      *int                 `json:"reused,omitempty"` // likewise
-	Changes     []submit.Change      `json:"changes"`          // files that differ from the last push or pull
+	Last        *submit.LastRun      `json:"last_run"`         // of this study; null when there was none
+	Since       string               `json:"changes_since"`    // the last run's job, else "push": the last push or pull; "" when that is not known
+	Changes     []submit.Change      `json:"changes"`          // files that differ from then
 }
 
 func printPlan(c *cli.Context, p *submit.Plan) error {
-	a := planAnswer{DryRun: true, Content: p.Job.Content, Environment: p.Job.Environment, Executor: p.Job.Executor, Tasks: p.Job.Tasks, Changes: append([]submit.Change{}, p.Changes...)}
+	a := planAnswer{DryRun: true, Content: p.Job.Content, Environment: p.Job.Environment, Executor: p.Job.Executor, Tasks: p.Job.Tasks,
+		Last: p.Last, Since: p.Since, Changes: append([]submit.Change{}, p.Changes...)}
 	if !p.Unpushed {
 		a.Bundle = &p.Job.Bundle
 	}
@@ -204,8 +224,25 @@ func printPlan(c *cli.Context, p *submit.Plan) error {
 		default:
 			fmt.Fprintln(w, "what would be reused is known only after a push")
 		}
+		if a.Last != nil {
+			fmt.Fprintf(w, "last run %s, %s, %s: %d parameter sets are new, %d are gone\n", a.Last.JobID, a.Last.State, localTime(a.Last.Created), a.Last.NewSets, a.Last.OldSets)
+		}
+		switch {
+		case a.Since == "":
+		case len(a.Changes) == 0:
+			fmt.Fprintf(w, "no file changed since %s\n", sinceText(a.Since))
+		default:
+			fmt.Fprintf(w, "changed since %s:\n", sinceText(a.Since))
+		}
 		for _, change := range a.Changes {
 			fmt.Fprintf(w, "  %s %s\n", contracts.Lines(change.Change), contracts.Lines(change.Path))
 		}
 	})
+}
+
+func sinceText(since string) string {
+	if since == "push" {
+		return "the last push or pull"
+	}
+	return since
 }

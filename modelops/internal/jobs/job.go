@@ -56,11 +56,13 @@ type Study struct {
 
 // Options are how the job is to be run.
 type Options struct {
-	Limit     int    `json:"limit,omitempty"`     // run the first so many tasks; 0 for all
-	Processes int    `json:"processes,omitempty"` // 0 for as many as fit
-	NoCache   bool   `json:"no_cache,omitempty"`  // run also what an earlier job ran
-	KeepGoing bool   `json:"keep_going,omitempty"`
-	Timeout   string `json:"timeout,omitempty"` // of one task; over the study's
+	Limit      int    `json:"limit,omitempty"`     // run the first so many tasks; 0 for all
+	Processes  int    `json:"processes,omitempty"` // 0 for as many as fit
+	NoCache    bool   `json:"no_cache,omitempty"`  // run also what an earlier job ran
+	KeepGoing  bool   `json:"keep_going,omitempty"`
+	StopAfter  int    `json:"stop_after,omitempty"`  // so many failures alike, no success between them, end it; 0 for 20
+	Timeout    string `json:"timeout,omitempty"`     // of one task; over the study's
+	JobTimeout string `json:"job_timeout,omitempty"` // of an attempt at the job
 }
 
 // IDPrefix begins every job's identifier, which is also the tag of its bundle.

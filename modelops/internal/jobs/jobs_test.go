@@ -193,8 +193,12 @@ func TestStatusOfDriver(t *testing.T) {
 		}
 		return s
 	}
-	if s := status(); s.State != jobs.Pending || s.Driver != nil || s.Tasks.Pending != 3 || s.Tasks.Total != 3 {
+	if s := status(); s.State != jobs.Pending || s.Lost() || s.Tasks.Pending != 3 || s.Tasks.Total != 3 {
 		t.Errorf("pending: %+v", s)
+	}
+	now = now.Add(time.Hour)
+	if s := status(); !s.Lost() {
+		t.Error("a job that nobody went on submitting is not lost")
 	}
 	if err := move(t, c, job.ID, jobs.Submitted); err != nil {
 		t.Fatal(err)
@@ -206,11 +210,11 @@ func TestStatusOfDriver(t *testing.T) {
 	if s := status(); !s.Lost() {
 		t.Error("a driver that never came is not lost")
 	}
-	unlock, err := local.Lock(job.ID)
+	unlock, err := local.Lock(job.ID, "x")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := local.Lock(job.ID); code(err) != contracts.CodeConflict {
+	if _, err := local.Lock(job.ID, "x"); code(err) != contracts.CodeConflict {
 		t.Errorf("a second lock = %v", err)
 	}
 	if _, err := c.Move(t.Context(), job.ID, jobs.Transition{State: jobs.Running, By: jobs.By{Token: "x"}}); err != nil {
@@ -230,7 +234,21 @@ func TestStatusOfDriver(t *testing.T) {
 	if s := status(); !s.Lost() || s.Tasks.Running != 0 || s.Tasks.Pending != 2 || s.Tasks.Succeeded != 1 {
 		t.Errorf("a driver that let go of its lock: %+v", s)
 	}
-	// The same seen from another machine: by the heartbeat.
+	// The same seen from another home, of a machine of the same name, that drove the job
+	// before: by the heartbeat.
+	other := jobs.LocalIn(t.TempDir())
+	if err := other.Remember(job); err != nil {
+		t.Fatal(err)
+	}
+	unlock, err = other.Lock(job.ID, "y")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+	if s, err := c.Status(t.Context(), job, other.Alive); err != nil || s.Lost() {
+		t.Errorf("in another home, right after its word, it is lost: %+v, %v", s, err)
+	}
+	// And from another machine.
 	c.By.Host = "another"
 	if s := status(); s.Lost() {
 		t.Error("elsewhere, right after its word, it is lost")
@@ -244,5 +262,105 @@ func TestStatusOfDriver(t *testing.T) {
 	}
 	if s := status(); s.Tasks.Cancelled != 2 || s.Tasks.Pending != 0 || s.Finished == "" || s.Driver != nil {
 		t.Errorf("cancelled: %+v", s)
+	}
+}
+
+// Writers that all want their turn from the state that they saw get it one after the
+// other: nobody's transition is lost.
+func TestWriters(t *testing.T) {
+	c := open(t, nil)
+	create(t, c, "job-00000001")
+	const writers = 10
+	var wg sync.WaitGroup
+	errs := make([]error, writers)
+	for i := range writers {
+		wg.Go(func() {
+			_, errs[i] = c.Move(t.Context(), "job-00000001", jobs.Transition{State: jobs.Submitted, Reason: fmt.Sprint(i)})
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	history, err := c.History(t.Context(), "job-00000001")
+	if err != nil {
+		t.Fatal(err)
+	}
+	reasons := map[string]bool{}
+	for i, transition := range history {
+		if transition.Number != i+1 {
+			t.Errorf("transition %d has the number %d", i+1, transition.Number)
+		}
+		reasons[transition.Reason] = true
+	}
+	if len(history) != 1+writers || len(reasons) != 1+writers {
+		t.Errorf("%d transitions, %d of them different, want %d", len(history), len(reasons), 1+writers)
+	}
+}
+
+// The end of a job is told as it was written, and a job that has ended keeps it.
+func TestEnd(t *testing.T) {
+	c := open(t, nil)
+	job := create(t, c, "job-00000001")
+	if err := move(t, c, job.ID, jobs.Submitted, jobs.Running); err != nil {
+		t.Fatal(err)
+	}
+	fault := &contracts.Error{Code: contracts.CodeOutOfMemory, Message: "killed for memory"}
+	end := jobs.Transition{State: jobs.Failed, Reason: "killed for memory", Tasks: &jobs.Counts{Total: 3, Failed: 1, Cancelled: 2}, Errors: []jobs.Faults{{Count: 1, Error: fault}}}
+	if _, err := c.Move(t.Context(), job.ID, end); err != nil {
+		t.Fatal(err)
+	}
+	for _, state := range []jobs.State{jobs.Pending, jobs.Running, jobs.Succeeded, jobs.Partial, jobs.Failed, jobs.Cancelled} {
+		if err := move(t, c, job.ID, state); code(err) != contracts.CodeConflict || !strings.Contains(err.Error(), "is FAILED and cannot become "+string(state)) {
+			t.Errorf("to %s = %v", state, err)
+		}
+	}
+	s, err := c.Status(t.Context(), job, nil)
+	if err != nil || s.State != jobs.Failed || s.Reason != end.Reason || s.Tasks != *end.Tasks || s.Finished == "" {
+		t.Errorf("status = %+v, %v", s, err)
+	}
+	if len(s.Errors) != 1 || s.Errors[0].Count != 1 || s.Errors[0].Error.Code != fault.Code || s.Errors[0].Error.Message != fault.Message {
+		t.Errorf("errors = %+v", s.Errors)
+	}
+}
+
+// Progress is what was last reported, as a whole.
+func TestProgress(t *testing.T) {
+	c := open(t, nil)
+	job := create(t, c, "job-00000001")
+	if err := move(t, c, job.ID, jobs.Submitted, jobs.Running); err != nil {
+		t.Fatal(err)
+	}
+	for _, done := range []int{5, 50} {
+		want := jobs.Counts{Total: 100, Succeeded: done, Pending: 100 - done}
+		if err := c.Report(t.Context(), job.ID, jobs.Progress{Attempt: 3, Tasks: want}); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := c.Status(t.Context(), job, nil); err != nil || s.Tasks != want {
+			t.Errorf("tasks = %+v, %v, want %+v", s.Tasks, err, want)
+		}
+	}
+}
+
+// What is not what was written is an error that names it, never an absence.
+func TestCorrupted(t *testing.T) {
+	for _, name := range []string{"job.json", "state/0001", "state/0002", "progress.json"} {
+		c := open(t, nil)
+		job := create(t, c, "job-00000001")
+		if err := c.Store().Put(t.Context(), "jobs/"+job.ID+"/"+name, strings.NewReader("{\"state\":")); err != nil {
+			t.Fatal(err)
+		}
+		_, err := c.Load(t.Context(), job.ID)
+		if err == nil {
+			_, err = c.Status(t.Context(), job, nil)
+		}
+		if code(err) != contracts.CodeIntegrity || !strings.Contains(err.Error(), job.ID+"/"+name) {
+			t.Errorf("%s: %v, want an integrity error that names it", name, err)
+		}
+		if name == "state/0002" {
+			if err := move(t, c, job.ID, jobs.Submitted); code(err) != contracts.CodeIntegrity {
+				t.Errorf("moving on from a state that cannot be read = %v", err)
+			}
+		}
 	}
 }

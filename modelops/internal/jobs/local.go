@@ -79,10 +79,13 @@ func (l Local) Forget(id string) error { return localError(os.RemoveAll(l.Dir(id
 
 func (l Local) lockFile(id string) string { return filepath.Join(l.Dir(id), "driver.lock") }
 
-// Lock makes this process the only one on this machine that drives the job. The system
-// gives the lock back when the process ends, however it does. The error is a
-// [contracts.Error] with [contracts.CodeConflict] while another one has it.
-func (l Local) Lock(id string) (unlock func(), err error) {
+func (l Local) tokenFile(id string) string { return filepath.Join(l.Dir(id), "driver.token") }
+
+// Lock makes this process the only one on this machine that drives the job, and notes
+// the token by which its transitions are known. The system gives the lock back when the
+// process ends, however it does. The error is a [contracts.Error] with
+// [contracts.CodeConflict] while another one has it.
+func (l Local) Lock(id, token string) (unlock func(), err error) {
 	if err := os.MkdirAll(l.Dir(id), 0o700); err != nil {
 		return nil, localError(err)
 	}
@@ -95,11 +98,22 @@ func (l Local) Lock(id string) (unlock func(), err error) {
 		return nil, &contracts.Error{Code: contracts.CodeConflict, Stage: contracts.StageSubmit,
 			Message: "job " + id + " is being driven by another process on this machine", Hint: "follow it: mops jobs status " + id}
 	}
-	return func() { _ = lock.Unlock() }, nil
+	unlock = func() { _ = lock.Unlock() }
+	if err := atomicfile.Write(l.tokenFile(id), []byte(token), 0o600); err != nil {
+		unlock()
+		return nil, localError(err)
+	}
+	return unlock, nil
 }
 
-// Alive is a [Liveness]: it asks the system whether a process holds the job's lock.
-func (l Local) Alive(id string) (alive, known bool) {
+// Alive is a [Liveness]: it asks the system whether a process holds the job's lock. A
+// driver whose token was not noted here is another machine's, or another home's.
+func (l Local) Alive(id, token string) (alive, known bool) {
+	if token != "" {
+		if noted, err := os.ReadFile(l.tokenFile(id)); err != nil || string(noted) != token {
+			return false, false
+		}
+	}
 	if _, err := os.Stat(l.lockFile(id)); err != nil {
 		return false, errors.Is(err, fs.ErrNotExist) && l.remembers(id)
 	}

@@ -39,16 +39,16 @@ type DriverStatus struct {
 // Lost says whether the job waits for a driver that is no more.
 func (s *Status) Lost() bool { return s.Driver != nil && !s.Driver.Alive && !s.State.Ended() }
 
-// Liveness says of a driver on this machine whether it lives; known is false for one
-// elsewhere.
-type Liveness func(id string) (alive, known bool)
+// Liveness says of a driver on this machine whether it lives: of the one with this token,
+// or of any when that is "". known is false for one elsewhere.
+type Liveness func(id, token string) (alive, known bool)
 
 const (
 	// starting is how long a driver may take from its start to its first word.
 	starting = 15 * time.Second
-	// silence is how long a driver on another machine may say nothing before it is
+	// Silence is how long a driver on another machine may say nothing before it is
 	// taken for lost. It reports every few seconds.
-	silence = time.Minute
+	Silence = time.Minute
 )
 
 // Status reads how the job stands. live asks this machine about the driver; it may be
@@ -82,7 +82,7 @@ func (c *Catalog) Status(ctx context.Context, job *Job, live Liveness) (*Status,
 	if s.Last.Tasks != nil {
 		s.Tasks, s.Errors = *s.Last.Tasks, append([]Faults{}, s.Last.Errors...)
 	}
-	if s.State == Submitted || s.State == Running {
+	if len(history) > 0 && !s.State.Ended() {
 		s.Driver = c.driver(s.Last, progress, job.ID, live)
 	}
 	switch {
@@ -109,11 +109,11 @@ func (c *Catalog) driver(last Transition, progress Progress, id string, live Liv
 		age = math.MaxInt64
 	}
 	if live != nil && last.By.Host == c.By.Host && last.By.Host != "" {
-		if alive, known := live(id); known {
-			d.Alive = alive || last.State == Submitted && age < starting
+		if alive, known := live(id, last.By.Token); known {
+			d.Alive = alive || last.State != Running && age < starting
 			return d
 		}
 	}
-	d.Alive = age < silence
+	d.Alive = age < Silence
 	return d
 }

@@ -7,6 +7,7 @@
 package driver
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -24,13 +25,8 @@ type Driver struct {
 	Catalog  *jobs.Catalog
 	Executor jobs.Executor
 	Log      *slog.Logger
-
-	// StopAfter is how many failures of one kind, with no success, end the job: more
-	// tasks would tell nobody more. 0 means 20.
-	StopAfter int
+	Token    string // by which it is known: no two drivers have the same; made when empty
 }
-
-const defaultStopAfter = 20
 
 // attempt is one go at a job, from its transition to Running to its end.
 type attempt struct {
@@ -43,6 +39,7 @@ type attempt struct {
 	index   *archive.Index
 	tally   *tally
 	ran     int // tasks that this attempt has results of
+	pace    pace
 }
 
 // Drive takes the job, which must be submitted, and returns when it has ended. The
@@ -73,6 +70,7 @@ func (d *Driver) Drive(ctx context.Context, id string) (jobs.Transition, error) 
 }
 
 func (d *Driver) begin(ctx context.Context, id string) (*attempt, error) {
+	token := cmp.Or(d.Token, rand.Text())
 	job, err := d.Catalog.Load(ctx, id)
 	if err != nil {
 		return nil, err
@@ -82,7 +80,7 @@ func (d *Driver) begin(ctx context.Context, id string) (*attempt, error) {
 		return nil, err
 	}
 	a := &attempt{Driver: d, job: job, start: d.Catalog.Now(), results: d.Catalog.Results(job), tally: newTally()}
-	a.begun, err = d.Catalog.MoveFrom(ctx, id, last, jobs.Transition{State: jobs.Running, By: jobs.By{Token: rand.Text()}})
+	a.begun, err = d.Catalog.MoveFrom(ctx, id, last, jobs.Transition{State: jobs.Running, By: jobs.By{Token: token}})
 	return a, err
 }
 
@@ -166,9 +164,7 @@ func (a *attempt) report(ctx context.Context, stopped bool) {
 	if stopped {
 		p.Tasks = p.Tasks.Stopped(jobs.Running)
 	}
-	if elapsed := a.Catalog.Now().Sub(a.start).Seconds(); elapsed > 0 {
-		p.Rate = float64(a.ran) / elapsed
-	}
+	p.Rate = a.pace.rate(a.Catalog.Now(), a.ran)
 	if err := a.Catalog.Report(context.WithoutCancel(ctx), a.job.ID, p); err != nil {
 		a.Log.Warn("progress cannot be written", "error", err)
 	}

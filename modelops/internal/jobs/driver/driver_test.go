@@ -283,6 +283,123 @@ func TestStopsEarly(t *testing.T) {
 	}
 }
 
+// Failures end a job when they come one after the other; now and then among successes,
+// however many there are in all, they do not.
+func TestStopAfter(t *testing.T) {
+	bad := func(task jobs.Task) *contracts.SimReturn {
+		return fail(contracts.CodeModel, "no convergence after %d steps", task.Sim.Seed)
+	}
+	for name, tc := range map[string]struct {
+		options jobs.Options
+		fails   func(i int64) bool // by the number of the run, from 0
+		other   func(i int64) bool // with a failure of another kind
+		ran     int64
+		state   jobs.State
+	}{
+		"sporadic":          {jobs.Options{StopAfter: 12}, func(i int64) bool { return i%3 != 0 }, nil, 100, jobs.Partial},
+		"after successes":   {jobs.Options{StopAfter: 3}, func(i int64) bool { return i >= 40 }, nil, 43, jobs.Partial},
+		"never":             {jobs.Options{StopAfter: 3, KeepGoing: true}, func(i int64) bool { return i >= 40 }, nil, 100, jobs.Partial},
+		"the default":       {jobs.Options{}, func(i int64) bool { return i >= 40 }, nil, 60, jobs.Partial},
+		"two kinds":         {jobs.Options{StopAfter: 3}, func(i int64) bool { return true }, func(i int64) bool { return i%2 == 0 && i < 4 }, 6, jobs.Failed},
+		"one after another": {jobs.Options{StopAfter: 2}, func(i int64) bool { return i != 1 }, func(i int64) bool { return i == 0 }, 4, jobs.Partial},
+	} {
+		w := newWorld(t)
+		executor := &pool{size: 1}
+		executor.run = func(ctx context.Context, task jobs.Task) *contracts.SimReturn {
+			switch i := executor.runs.Load() - 1; {
+			case tc.other != nil && tc.other(i):
+				return fail(contracts.CodeOutput, "no output")
+			case tc.fails(i):
+				return bad(task)
+			}
+			return succeed(ctx, task)
+		}
+		job := w.submit(50, tc.options)
+		ended := w.drive(job.ID, executor)
+		counted := ended.Tasks.Succeeded + ended.Tasks.Failed
+		// Those that come in one batch are all counted.
+		if ended.State != tc.state || int64(counted) < tc.ran || tc.ran < 100 && ended.Tasks.Cancelled == 0 && counted > int(tc.ran)+batchCount {
+			t.Errorf("%s: %s, %d ran, %+v, want %d", name, ended.State, executor.runs.Load(), ended.Tasks, tc.ran)
+		}
+		if stopped := ended.Reason != ""; stopped != (tc.ran < 100) {
+			t.Errorf("%s: reason = %q", name, ended.Reason)
+		} else if stopped && ended.Errors[0].Error.Code != contracts.CodeModel {
+			t.Errorf("%s: the first error is %v", name, ended.Errors[0].Error)
+		}
+	}
+}
+
+func TestStreak(t *testing.T) {
+	a, b := fail(contracts.CodeModel, "a 1").Error, fail(contracts.CodeModel, "b").Error
+	s := streak{}
+	for i, step := range []struct {
+		failure *contracts.Error
+		want    int
+	}{{a, 1}, {b, 1}, {fail(contracts.CodeModel, "a 2").Error, 2}, {b, 2}, {nil, 0}, {a, 1}, {a, 2}} {
+		if got := s.add(step.failure); got != step.want {
+			t.Errorf("step %d: %d alike, want %d", i, got, step.want)
+		}
+	}
+}
+
+// When the job's time limit passes, what runs is stopped, what is done stays, and the
+// rest runs when the job is resumed.
+func TestJobTimeout(t *testing.T) {
+	w := newWorld(t)
+	job := w.submit(20, jobs.Options{JobTimeout: "300ms"})
+	ended := w.drive(job.ID, &pool{size: 2, run: block(10)})
+	check(t, ended, jobs.Failed, counts(40, 10, 0, 30, 0))
+	if e := ended.Errors[0].Error; e.Code != contracts.CodeTimeout || !strings.Contains(e.Message, "300ms") || !strings.Contains(e.Hint, "jobs resume "+job.ID) {
+		t.Errorf("errors = %+v", ended.Errors)
+	}
+	executor := &pool{size: 2, run: succeed}
+	w.move(job.ID, jobs.Submitted)
+	check(t, w.drive(job.ID, executor), jobs.Succeeded, counts(40, 40, 0, 0, 0))
+	if n := executor.runs.Load(); n != 30 {
+		t.Errorf("%d tasks ran, want 30", n)
+	}
+}
+
+// The rate is a recent one.
+func TestPace(t *testing.T) {
+	var p pace
+	at := time.Unix(1e9, 0)
+	if got := p.rate(at, 0); got != 0 {
+		t.Errorf("at the start %v", got)
+	}
+	ran := 0
+	step := func(seconds, tasks int) float64 {
+		at, ran = at.Add(time.Duration(seconds)*time.Second), ran+tasks
+		return p.rate(at, ran)
+	}
+	if got := step(10, 1000); got != 100 {
+		t.Errorf("after ten seconds %v, want 100", got)
+	}
+	for range 60 {
+		step(1, 100)
+	}
+	var got float64
+	for range 60 {
+		got = step(1, 1)
+	}
+	if got != 1 {
+		t.Errorf("a minute after it slowed down %v, want 1", got)
+	}
+	if len(p.marks) > 40 {
+		t.Errorf("%d marks are kept", len(p.marks))
+	}
+	// When few tasks run at all, the time is that of twenty.
+	for range 10 {
+		got = step(300, 1)
+	}
+	if got < 0.003 || got > 0.01 {
+		t.Errorf("of slow tasks %v", got)
+	}
+	if got := step(3600, 0); got <= 0 {
+		t.Errorf("after an hour of nothing %v", got)
+	}
+}
+
 // The first task runs alone.
 func TestCanary(t *testing.T) {
 	w := newWorld(t)

@@ -3,12 +3,9 @@ package driver
 import (
 	"context"
 	"errors"
-	"fmt"
-	"slices"
 	"sync"
 	"time"
 
-	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops/internal/jobs"
 )
 
@@ -29,6 +26,7 @@ type execution struct {
 	stop   context.CancelCauseFunc
 	canary chan struct{} // closed when the first result has come
 	sink   *sink
+	streak streak
 
 	reason   string // why it ends early
 	reported time.Time
@@ -39,7 +37,12 @@ type execution struct {
 func (a *attempt) execute(ctx context.Context) (string, error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	x := &execution{attempt: a, ctx: ctx, stop: stop, canary: make(chan struct{}), sink: newSink(a), reported: a.Catalog.Now()}
+	x := &execution{attempt: a, ctx: ctx, stop: stop, canary: make(chan struct{}), sink: newSink(a), streak: streak{}, reported: a.Catalog.Now()}
+	unlimit, err := a.limit(stop)
+	if err != nil {
+		return "", err
+	}
+	defer unlimit()
 	tasks, results := make(chan jobs.Task), make(chan jobs.Result, queue)
 	go x.feed(tasks)
 	var executed error
@@ -51,12 +54,16 @@ func (a *attempt) execute(ctx context.Context) (string, error) {
 		close(results)
 	}()
 	stored := x.sink.stage(ctx, results)
-	err := x.loop(stored)
+	err = x.loop(stored)
 	for range stored { // after an error: what still comes is lost, and was never counted
 	}
-	switch cause := context.Cause(ctx); {
+	cause := context.Cause(ctx)
+	late, isLate := errors.AsType[*overdue](cause)
+	switch {
 	case err != nil:
 		return "", err
+	case isLate:
+		return "", a.timeout(late)
 	case errors.Is(cause, errEnough):
 		return x.reason, nil
 	case cause != nil:
@@ -91,9 +98,6 @@ func (x *execution) feed(tasks chan<- jobs.Task) {
 		}
 	}
 }
-
-// errEnough is the cause of stopping when more tasks would tell nobody more.
-var errEnough = errors.New("stopped early")
 
 // loop takes in what happens until the results end.
 func (x *execution) loop(stored <-chan jobs.Result) error {
@@ -165,36 +169,9 @@ func (x *execution) take(r jobs.Result) {
 			"code", failure.Code, "type", failure.Type, "message", failure.Message)
 	}
 	if x.ran == 1 {
-		if failure != nil && hopeless(failure) {
-			x.enough("stopped after the first task: the others would fail alike")
-		}
-		close(x.canary)
+		defer close(x.canary) // once it is decided whether another task is to run
 	}
-	limit := x.StopAfter
-	if limit == 0 {
-		limit = defaultStopAfter
-	}
-	if n := x.tally.alone(); n >= limit {
-		x.enough(fmt.Sprintf("stopped after %d failures alike and no success", n))
-	}
-}
-
-func (x *execution) enough(reason string) {
-	if x.job.Options.KeepGoing || x.reason != "" {
-		return
-	}
-	x.reason = reason + " (--keep-going runs all)"
-	x.Log.Error(x.reason)
-	x.stop(errEnough)
-}
-
-// hopeless says whether a failure has nothing to do with the task that met it.
-func hopeless(e *contracts.Error) bool {
-	return slices.Contains([]contracts.Code{
-		contracts.CodeWireMissing, contracts.CodeImport, contracts.CodeDependencies, contracts.CodeInvalidBundle, contracts.CodeBundleNotFound,
-		contracts.CodeUnauthenticated, contracts.CodeDenied, contracts.CodeIntegrity, contracts.CodeUnavailable, contracts.CodeUnsupported,
-		contracts.CodeContractMismatch, contracts.CodeDiskFull, contracts.CodeInvalidEnvironment, contracts.CodeEnvironmentNotFound,
-	}, e.Code)
+	x.judge(r.Task.Key, failure)
 }
 
 // batch are results that become durable together.

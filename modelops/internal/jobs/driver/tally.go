@@ -35,6 +35,7 @@ type tally struct {
 	entries map[[32]byte]entry
 	faults  []jobs.Faults
 	alike   map[string]int // index in faults by signature
+	first   int            // index in faults of the kind that is to be shown first
 }
 
 // maxFaults bounds how many kinds of failures are told apart.
@@ -137,21 +138,28 @@ func (t *tally) fault(key string, rows int, failure *contracts.Error) (kind bool
 	return !there
 }
 
+// lead makes the failure's kind the first one.
+func (t *tally) lead(key string, failure *contracts.Error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	i, there := t.alike[signature(failure)]
+	if !there { // one of more kinds than are told apart
+		i = len(t.faults)
+		t.faults = append(t.faults, jobs.Faults{Task: key, Count: 1, Error: failure})
+	}
+	t.first = i
+}
+
 // snapshot is the counts and failures as they are.
 func (t *tally) snapshot() (jobs.Counts, []jobs.Faults) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.counts, slices.Clone(t.faults)
-}
-
-// alone is the number of failures when all are of one kind and nothing succeeded.
-func (t *tally) alone() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.faults) != 1 || t.counts.Succeeded > 0 {
-		return 0
+	faults := slices.Clone(t.faults)
+	if t.first > 0 {
+		first := faults[t.first]
+		faults = slices.Insert(slices.Delete(faults, t.first, t.first+1), 0, first)
 	}
-	return t.faults[0].Count
+	return t.counts, faults
 }
 
 var numbers = regexp.MustCompile(`[0-9][0-9a-fA-F.]*`)

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os/exec"
 	"path/filepath"
+	"strings"
 
 	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/environment"
@@ -18,6 +19,7 @@ import (
 type Programs struct {
 	Bundle  string // modelops-bundle, a path
 	Worker  string // bundle-worker, a path
+	Home    string // the suite's, where they run when no project is meant
 	Environ []string
 	Stderr  io.Writer // takes the warnings of modelops-bundle
 
@@ -31,7 +33,7 @@ type Entry struct {
 	Source string `json:"source"`
 }
 
-// Change is a file that differs from the last push or pull.
+// Change is a file that was added, modified or deleted.
 type Change struct {
 	Path   string `json:"path"`
 	Change string `json:"change"`
@@ -90,6 +92,9 @@ func (p *Programs) status(ctx context.Context, env *environment.Chosen, dir stri
 		Changes []Change         `json:"changes"`
 	}
 	err := p.run(ctx, dir, &answer, p.Bundle, "status", "--offline", "--json", "--quiet", "--env", env.Name)
+	for i, change := range answer.Changes { // offline, nothing is changed elsewhere
+		answer.Changes[i].Change = strings.TrimSuffix(change.Change, " here")
+	}
 	return answer.Content, answer.Changes, err
 }
 

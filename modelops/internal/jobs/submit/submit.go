@@ -25,10 +25,12 @@ type Request struct {
 	StudyFile  string // absolute
 	ProjectDir string // the project's directory; "" outside one
 	ProjectPin string // the environment that it is pinned to, or ""
-	Bundle     string // a reference, to run what is there; "" to push the project
-	Executor   string // "" for what the environment calls for
-	Driver     string // "" for local
-	Options    jobs.Options
+	// ProjectName is its repository; "" outside one, and in one of the Python suite.
+	ProjectName string
+	Bundle      string // a reference, to run what is there; "" to push the project
+	Executor    string // "" for what the environment calls for
+	Driver      string // "" for local
+	Options     jobs.Options
 }
 
 // Submitter makes jobs in one environment.
@@ -47,10 +49,15 @@ type Plan struct {
 	Catalog  *jobs.Catalog
 	Entry    *Entry // how the bundle is called
 	Reused   int    // tasks whose results are there; -1 when that is not known
-	Changes  []Change
-	Unpushed bool // a dry run of a project: the bundle is not known yet
+	Unpushed bool   // a dry run of a project: the bundle is not known yet
 
-	data []byte // of the study
+	// What a dry run tells besides.
+	Last    *LastRun // nil when the study was never run
+	Changes []Change
+	Since   string // what the changes are against: the last run's job, else "push": the last push or pull; "" for unknown
+
+	tagged bool   // the registry has the job's tag
+	data   []byte // of the study
 }
 
 // Prepare does everything that comes before a job is made. With dry set it pushes
@@ -82,10 +89,13 @@ func (s *Submitter) Prepare(ctx context.Context, r Request, dry bool) (*Plan, er
 		return nil, err
 	}
 	p.Job = s.describe(r, p)
-	if err := s.bundle(ctx, r, p, dry); err != nil || p.Unpushed {
-		return p, err
+	if err := s.bundle(ctx, r, p, dry); err != nil {
+		s.release(ctx, p)
+		return nil, err
 	}
-	p.Reused, err = s.reused(ctx, p)
+	if dry {
+		err = s.compare(ctx, r, p)
+	}
 	return p, err
 }
 
@@ -197,6 +207,7 @@ func (s *Submitter) bundle(ctx context.Context, r Request, p *Plan, dry bool) er
 		p.Job.Bundle, err = s.Programs.resolve(ctx, s.Environment, r.Bundle, r.ProjectDir)
 	case dry:
 		p.Unpushed = true
+		p.Since = "push"
 		p.Job.Content, p.Changes, err = s.Programs.status(ctx, s.Environment, r.ProjectDir)
 		if err == nil && p.Job.Content != "" {
 			p.Reused, err = s.reused(ctx, p)
@@ -205,6 +216,7 @@ func (s *Submitter) bundle(ctx context.Context, r Request, p *Plan, dry bool) er
 	default:
 		s.Note("pushing project %s", contracts.Quote(r.ProjectDir))
 		p.Job.Bundle, err = s.Programs.push(ctx, s.Environment, r.ProjectDir, p.Job.ID)
+		p.tagged = err == nil
 	}
 	if err != nil {
 		return err
@@ -215,7 +227,13 @@ func (s *Submitter) bundle(ctx context.Context, r Request, p *Plan, dry bool) er
 		return err
 	}
 	p.Job.Content, p.Entry = local.Content, local.Entry
-	return p.checkEntry()
+	if err := p.checkEntry(); err != nil {
+		return err
+	}
+	if p.Reused, err = s.reused(ctx, p); err != nil || dry || p.tagged {
+		return err
+	}
+	return s.keep(ctx, p)
 }
 
 // checkEntry holds the study against how the bundle is called.
@@ -255,11 +273,18 @@ func (s *Submitter) Submit(ctx context.Context, p *Plan) error {
 		if errors.Is(err, blobstore.ErrExists) {
 			return fmt.Errorf("job %s was made by somebody else in this moment; submit again: %w", p.Job.ID, err)
 		}
+		s.release(ctx, p)
+		if err := p.Catalog.Remove(context.WithoutCancel(ctx), p.Job.ID); err != nil {
+			s.Warn("what was written of job %s stays in the storage: %v", p.Job.ID, err)
+		}
 		return err
 	}
-	if err := jobs.LocalIn(s.Home).Remember(p.Job); err != nil {
-		return err
+	err := jobs.LocalIn(s.Home).Remember(p.Job)
+	if err == nil {
+		_, err = p.Catalog.Move(ctx, p.Job.ID, jobs.Transition{State: jobs.Submitted})
 	}
-	_, err := p.Catalog.Move(ctx, p.Job.ID, jobs.Transition{State: jobs.Submitted})
+	if err != nil {
+		s.Warn("job %s was made, and nobody drives it (start it: mops jobs resume %s; remove it: mops jobs rm %s)", p.Job.ID, p.Job.ID, p.Job.ID)
+	}
 	return err
 }
