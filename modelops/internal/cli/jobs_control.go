@@ -38,7 +38,7 @@ func jobsCancelCommand() *cli.Command {
 }
 
 // cancelPatience is how long cancel waits for the processes to end.
-const cancelPatience = 20 * time.Second
+const cancelPatience = 10 * time.Second
 
 func runJobsCancel(c *cli.Context) error {
 	l, err := locate(c)

@@ -12,7 +12,7 @@ import (
 )
 
 // keepTime is how often a driver's log is copied to where other machines can read it.
-const keepTime = 5 * time.Second
+const keepTime = 2 * time.Second
 
 // keepingLog copies the driver's log now and then, so that it can be read elsewhere, also
 // when this machine is no more. The function that it returns copies it a last time.

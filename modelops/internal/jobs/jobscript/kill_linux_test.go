@@ -37,16 +37,21 @@ func newPerson(t testing.TB) *person {
 
 // mops runs mops and returns its stdout.
 func (p *person) mops(args ...string) (string, error) {
+	out, errs, err := p.run(args...)
+	if err != nil {
+		err = fmt.Errorf("mops %v: %w\n%s%s", args, err, out, errs)
+	}
+	return out, err
+}
+
+func (p *person) run(args ...string) (stdout, stderr string, err error) {
 	cmd := exec.Command(filepath.Join(bin, "mops"), args...)
 	cmd.Dir = p.dir
 	cmd.Env = []string{"HOME=" + filepath.Join(p.work, "home"), "PATH=" + bin + ":" + os.Getenv("PATH"), "TMPDIR=" + p.work}
 	var errs strings.Builder
 	cmd.Stderr = &errs
 	out, err := cmd.Output()
-	if err != nil {
-		err = fmt.Errorf("mops %v: %w\n%s%s", args, err, out, errs.String())
-	}
-	return string(out), err
+	return string(out), errs.String(), err
 }
 
 func (p *person) must(args ...string) string {

@@ -59,6 +59,7 @@ func TestScript(t *testing.T) {
 			"killjob": killJob,
 			"damage":  damage,
 			"exits":   exits,
+			"tags":    tags,
 		},
 	})
 }
@@ -110,7 +111,7 @@ func status(ts *testscript.TestScript, job string) jobStatus {
 func output(ts *testscript.TestScript, name string, args ...string) (string, error) {
 	cmd := exec.Command(filepath.Join(bin, name), args...)
 	cmd.Dir = ts.MkAbs(".")
-	for _, key := range []string{"HOME", "PATH", "TMPDIR", "MODELOPS_ENV"} {
+	for _, key := range []string{"HOME", "PATH", "TMPDIR", "MODELOPS_ENV", "MODELOPS_HOME"} {
 		cmd.Env = append(cmd.Env, key+"="+ts.Getenv(key))
 	}
 	out, err := cmd.Output()
@@ -215,4 +216,20 @@ func damage(ts *testscript.TestScript, neg bool, args []string) {
 	data[len(data)-1] ^= 1
 	ts.Check(os.Chmod(file, 0o600))
 	ts.Check(os.WriteFile(file, data, 0o600))
+}
+
+// tags prints the tags of a repository of the local registry, as the registry lists them.
+func tags(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: tags REPOSITORY")
+	}
+	out, err := output(ts, "mops", "env", "show", "local", "--json")
+	ts.Check(err)
+	var env struct {
+		Registry struct {
+			LoginServer string `json:"login_server"`
+		}
+	}
+	ts.Check(json.Unmarshal([]byte(out), &env))
+	ts.Check(ts.Exec("curl", "-fsS", "http://"+env.Registry.LoginServer+"/v2/"+args[0]+"/tags/list"))
 }
