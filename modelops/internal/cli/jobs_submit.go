@@ -23,7 +23,16 @@ func submitCommand() *cli.Command {
 		Description: `The project around the current directory, or around the study, is pushed first, under a
 tag of the job's own, and the job is bound to the digest of what was pushed. Results that
 an earlier job has of the same content are reused. The job goes on when the terminal is
-closed.`,
+closed.
+
+A bundle that is named with --bundle gets the job's own tag too, where the registry permits
+that, so that the registry keeps it for as long as there is the job.
+
+--dry-run pushes and makes nothing. With --json it answers tasks, run and reused (tasks;
+absent when the content is not known before a push), last_run (the newest job of this study
+and project: job_id, state, created, bundle, new_parameter_sets, removed_parameter_sets; null
+when there is none), and changes (path, change: added, modified or deleted) since
+changes_since: that job, or "push", the last push or pull; "" when it is not known.`,
 		UsageText: "mops jobs submit study.json --wait\nmops jobs submit study.json --bundle my-model:v2 --limit 10",
 		Flags: []cli.Flag{
 			envFlag(),

@@ -145,16 +145,22 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// killJob kills the job's driver as nothing can prevent.
+// killJob kills the job's driver as nothing can prevent, or stops it: "killjob JOB
+// [STOP]". Its identifier is $KILLED then.
 func killJob(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: killjob JOB")
+	if neg || len(args) < 1 || len(args) > 2 {
+		ts.Fatalf("usage: killjob JOB [STOP]")
+	}
+	signal := syscall.SIGKILL
+	if len(args) == 2 {
+		signal = syscall.SIGSTOP
 	}
 	s := status(ts, args[0])
 	if s.Driver == nil || s.Driver.PID <= 1 {
 		ts.Fatalf("job has no driver: %+v", s)
 	}
-	ts.Check(syscall.Kill(s.Driver.PID, syscall.SIGKILL))
+	ts.Check(syscall.Kill(s.Driver.PID, signal))
+	ts.Setenv("KILLED", strconv.Itoa(s.Driver.PID))
 }
 
 // checkTable holds a CSV table against a study: "table FILE STUDY [same FILE]". Every
