@@ -42,7 +42,7 @@ func runDrive(c *cli.Context) error {
 		return err
 	}
 	defer unlock()
-	kept := l.keepingLog(c.Context)
+	kept := l.keepingLog(c.Context, token)
 	err = drive(c, l, token, log)
 	if err != nil {
 		log.Error("driver failed", "error", err)

@@ -5,18 +5,21 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/modelops-suite/modelops-go/modelops-bundle/atomicfile"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/blobstore"
+	"github.com/modelops-suite/modelops-go/modelops/internal/jobs"
 )
 
 // keepTime is how often a driver's log is copied to where other machines can read it.
 const keepTime = 2 * time.Second
 
 // keepingLog copies the driver's log now and then, so that it can be read elsewhere, also
-// when this machine is no more. The function that it returns copies it a last time.
-func (l *located) keepingLog(ctx context.Context) (last func() error) {
+// when this machine is no more. The function that it returns copies it a last time, unless
+// the job went on without the driver with this token: then the log is another one's.
+func (l *located) keepingLog(ctx context.Context, token string) (last func() error) {
 	done, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -35,9 +38,22 @@ func (l *located) keepingLog(ctx context.Context) (last func() error) {
 	return func() error {
 		close(done)
 		<-stopped
+		if history, err := l.catalog.History(context.WithoutCancel(ctx), l.job.ID); err == nil && replaced(history, token) {
+			return nil
+		}
 		_, err := l.keepLog(ctx, -1)
 		return err
 	}
+}
+
+// replaced says whether another driver than that with the token was the last to run.
+func replaced(history []jobs.Transition, token string) bool {
+	for _, t := range slices.Backward(history) {
+		if t.State == jobs.Running {
+			return t.By.Token != token
+		}
+	}
+	return false
 }
 
 // keepLog copies the driver's log unless it has this size, and returns the size it has.
