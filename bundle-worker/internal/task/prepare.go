@@ -40,11 +40,11 @@ type prepared struct {
 	cost    time.Duration // of that look
 }
 
-// A bundle whose process is warm is looked at before each task, unless that would take long:
+// A bundle whose process is warm is looked at before each task, unless it has many files:
 // then no more than one part in looksAt of the time goes into it.
 const (
-	looksAt   = 20
-	shortLook = time.Millisecond
+	looksAt  = 20
+	fewFiles = 200
 )
 
 // prepare has the task's bundle here, unchanged, with its environment, and its entry found
@@ -73,7 +73,7 @@ func (r *Runner) prepare(ctx context.Context, task *contracts.SimTask) (*prepare
 // unchanged looks whether the bundle's files are as they were. If an earlier task, or
 // anybody else, changed them, the bundle is mended and its process replaced.
 func (p *prepared) unchanged() bool {
-	if p.cost > shortLook && time.Since(p.checked) < looksAt*p.cost {
+	if p.bundle.Files > fewFiles && time.Since(p.checked) < looksAt*p.cost {
 		return true
 	}
 	began := time.Now()
