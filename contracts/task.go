@@ -189,8 +189,10 @@ func readSeed(m *mapping) *uint64 {
 }
 
 // readResources reads the key "resources" of m; nil when it is absent.
-func readResources(m *mapping) *Resources {
-	sub := m.sub("resources")
+func readResources(m *mapping) *Resources { return resourcesOf(m.sub("resources")) }
+
+// resourcesOf reads the resources that sub is; nil when it is.
+func resourcesOf(sub *mapping) *Resources {
 	if sub == nil {
 		return nil
 	}
@@ -201,18 +203,18 @@ func readResources(m *mapping) *Resources {
 		Commands: sub.texts("commands"),
 	}
 	if _, err := r.MemoryBytes(); err != nil {
-		m.problems.add(sub.field+"memory", "is "+Quote(r.Memory), "write a size, as in 512Mi or 2GB")
+		sub.problems.add(sub.field+"memory", "is "+Quote(r.Memory), "write a size, as in 512Mi or 2GB")
 	}
 	if _, err := r.TimeoutDuration(); err != nil {
-		m.problems.add(sub.field+"timeout", "is "+Quote(r.Timeout), "write a duration, as in 90s or 1h30m, or a number of seconds")
+		sub.problems.add(sub.field+"timeout", "is "+Quote(r.Timeout), "write a duration, as in 90s or 1h30m, or a number of seconds")
 	}
 	for i, command := range r.Commands {
 		if strings.ContainsAny(command, `/\ `) || strings.HasPrefix(command, "-") {
-			m.problems.add(sub.field+"commands."+strconv.Itoa(i), "is "+Quote(command), "write a program's name alone, as in Rscript")
+			sub.problems.add(sub.field+"commands."+strconv.Itoa(i), "is "+Quote(command), "write a program's name alone, as in Rscript")
 		}
 	}
 	for _, member := range sub.rest() {
-		m.problems.add(sub.field+fieldKey(member.Key), "is not a resource", "resources are memory, cores, timeout and commands")
+		sub.problems.add(sub.field+fieldKey(member.Key), "is not a resource", "resources are memory, cores, timeout and commands")
 	}
 	return r
 }
