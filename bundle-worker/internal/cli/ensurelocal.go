@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"flag"
 
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/cache"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/config"
@@ -16,7 +17,10 @@ func ensureLocalCommand() command {
 	return command{
 		name: "ensure-local", usage: "make sure that a bundle is on this node, and print its directory", args: []string{"REF"},
 		example: "bundle-worker ensure-local my-model@sha256:…",
-		run:     runEnsureLocal,
+		flags: func(set *flag.FlagSet, f *flags) {
+			set.StringVar(&f.resources, "resources", "", "fail when a command is missing that tasks with these `RESOURCES` need, as JSON: {\"commands\":[\"Rscript\"]}; the bundle's own count")
+		},
+		run: runEnsureLocal,
 	}
 }
 
@@ -28,13 +32,20 @@ type ensureAnswer struct {
 	Files         int                 `json:"files"`
 	BytesFetched  int64               `json:"bytes_fetched"`
 	Cached        bool                `json:"cached"`
-	Entry         *wire.Entry         `json:"entry"` // how its simulation is called; null when it does not say
+	Entry         *wire.Entry         `json:"entry"`     // how its simulation is called; null when it does not say
+	Resources     contracts.Resources `json:"resources"` // what a task needs: --resources, over the bundle's
 }
 
 func runEnsureLocal(ctx context.Context, p *program, args []string) error {
 	ref, err := contracts.ParseBundleRef(args[0])
 	if err != nil {
 		return err
+	}
+	var asked *contracts.Resources
+	if p.flags.resources != "" {
+		if asked, err = contracts.ParseResources([]byte(p.flags.resources)); err != nil {
+			return err
+		}
 	}
 	c, err := p.config()
 	if err != nil {
@@ -49,7 +60,17 @@ func runEnsureLocal(ctx context.Context, p *program, args []string) error {
 	if err := contracts.Except(err, contracts.CodeWireMissing); err != nil {
 		p.note("warning: %s", err)
 	}
-	return p.print(ensureAnswer{ref, e.Digest, e.Content, e.Path, e.Files, e.BytesFetched, e.Cached, entry}, e.Path+"\n")
+	var own *contracts.Resources
+	if entry != nil {
+		own = entry.Resources
+	}
+	resources := asked.Over(own)
+	if asked != nil {
+		if err := wire.CheckCommands(resources.Commands, p.env.Environ); err != nil {
+			return err
+		}
+	}
+	return p.print(ensureAnswer{ref, e.Digest, e.Content, e.Path, e.Files, e.BytesFetched, e.Cached, entry, resources}, e.Path+"\n")
 }
 
 // ensure brings a bundle into the cache and keeps it there until the entry is released.

@@ -30,6 +30,7 @@ type flags struct {
 	envFile                    string
 
 	outputs, report, task string
+	resources             string
 	stream, dryRun        bool
 	maxBytes              int64
 	olderThan             string

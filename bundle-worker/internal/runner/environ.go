@@ -12,8 +12,9 @@ import (
 // Environ is the environment of a task's process: of the worker's own variables the few
 // below, and what the suite sets. Nothing else passes, and so no credential does.
 //
-// cores is how many threads numerical libraries may use; with one, results do not depend
-// on how many cores the machine has.
+// cores is how many threads the task's libraries may use, whatever the worker's own
+// variables say. With 0 nobody stated it: then these pass, and the rest is one thread, so
+// that results do not depend on how many cores the machine has.
 func Environ(own []string, cores int, set map[string]string) []string {
 	environ := map[string]string{"PATH": "/usr/local/bin:/usr/bin:/bin"}
 	threads := strconv.Itoa(max(1, cores))
@@ -21,7 +22,8 @@ func Environ(own []string, cores int, set map[string]string) []string {
 		environ[name] = threads
 	}
 	for _, variable := range own {
-		if name, value, ok := strings.Cut(variable, "="); ok && passes(name) {
+		name, value, ok := strings.Cut(variable, "=")
+		if ok && (passes(name) || cores == 0 && slices.Contains(threadCounts(), name)) {
 			environ[name] = value
 		}
 	}
@@ -41,8 +43,20 @@ func Environ(own []string, cores int, set map[string]string) []string {
 	return list
 }
 
+// threadCounts are the variables that libraries take their number of threads from. Each
+// of these would use as many as the machine has cores: sums then come out in another order
+// elsewhere, and as many tasks as there are cores would use the square of that in threads.
 func threadCounts() []string {
-	return []string{"OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"}
+	return []string{
+		"OMP_NUM_THREADS",                                                                 // OpenMP: also PyTorch, scikit-learn, Arrow, data.table
+		"MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "BLIS_NUM_THREADS", // linear algebra
+		"VECLIB_MAXIMUM_THREADS",                   // that of macOS
+		"NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS", // expressions and compiled loops in Python
+		"POLARS_MAX_THREADS", "RAYON_NUM_THREADS", // data frames, and whatever is written in Rust
+		"TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", // TensorFlow
+		"PYTHON_CPU_COUNT", "LOKY_MAX_CPU_COUNT", // pools of processes: Python 3.13's, joblib's
+		"JULIA_NUM_THREADS", "MC_CORES", // Julia; mclapply and its kin in R
+	}
 }
 
 // passes says whether a variable of the worker's reaches user code.
@@ -53,5 +67,5 @@ func passes(name string) bool {
 		"R_LIBS", "R_LIBS_SITE", "JULIA_DEPOT_PATH", "JAVA_HOME": // and those of other languages
 		return true
 	}
-	return strings.HasPrefix(name, "LC_") || slices.Contains(threadCounts(), name)
+	return strings.HasPrefix(name, "LC_")
 }

@@ -16,8 +16,15 @@ type Exit struct {
 	Code        int            // of the process's own; 137 is a code, not a signal
 	Signal      syscall.Signal // 0 when it ended by itself
 	Core        bool           // it left a memory dump
-	OutOfMemory bool           // the kernel killed it for its memory
+	Excess      Excess         // the supervisor killed it for its memory
+	OutOfMemory bool           // the kernel did
 	Lost        bool           // its guard was killed, and nobody knows
+}
+
+// Excess is more memory than a process may use; the zero value is none.
+type Excess struct {
+	Used, Limit int64 // bytes
+	Processes   int   // that used it together
 }
 
 // Err is the exit as the error of a task, or nil for exit code 0. what names the process.
@@ -28,6 +35,16 @@ func (e Exit) Err(what string) *contracts.Error {
 			Code: contracts.CodeSignal, Stage: contracts.StageRun, Retryable: true,
 			Message: what + " was lost: the process that watches it was killed",
 		}
+	case e.Excess.Used > 0:
+		who := what + " used"
+		if others := e.Excess.Processes - 1; others > 0 {
+			who = fmt.Sprintf("%s and %d more that it started used together", what, others)
+		}
+		return &contracts.Error{
+			Code: contracts.CodeOutOfMemory, Stage: contracts.StageRun,
+			Message: fmt.Sprintf("%s %s of memory; the task's limit is %s", who, contracts.FormatMemory(e.Excess.Used), contracts.FormatMemory(e.Excess.Limit)),
+			Hint:    "the limit is resources.memory of the study or of the bundle's .modelops/manifest.json: raise it, or have the model use less",
+		}
 	case e.OutOfMemory:
 		return &contracts.Error{
 			Code: contracts.CodeOutOfMemory, Stage: contracts.StageRun,
@@ -37,7 +54,7 @@ func (e Exit) Err(what string) *contracts.Error {
 	case e.Signal == syscall.SIGKILL:
 		return &contracts.Error{
 			Code: contracts.CodeSignal, Stage: contracts.StageRun, Retryable: true,
-			Message: what + " was killed by SIGKILL, and not by the kernel for its memory: somebody else killed it",
+			Message: what + " was killed by SIGKILL, and neither the worker nor the kernel did that for its memory: somebody else killed it",
 		}
 	case e.Signal != 0:
 		message := fmt.Sprintf("%s was killed by %s", what, signalName(e.Signal))

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -51,6 +52,9 @@ type Spec struct {
 	SameGroup bool
 	// Scratch is a directory that is the process's own. It is removed if the worker dies.
 	Scratch string
+	// Memory is how many bytes the process and all that it starts may use together. More,
+	// and all are killed. 0 is no limit.
+	Memory int64
 }
 
 // Process is a running process and everything that it started.
@@ -64,6 +68,7 @@ type Process struct {
 	guard      *exec.Cmd
 	orders     *os.File
 	kills      uint64 // by the kernel for memory, when the process started
+	excess     atomic.Pointer[Excess]
 	done       chan struct{}
 	exit       Exit
 }
@@ -164,6 +169,9 @@ func (s *Supervisor) launch(p *Process, spec Spec, reports *os.File) error {
 	}
 	p.Pid = first.Pid
 	go p.await(in, reports)
+	if spec.Memory > 0 {
+		go p.watch(spec.Memory)
+	}
 	return nil
 }
 
@@ -187,7 +195,9 @@ func (p *Process) await(in *bufio.Reader, reports *os.File) {
 		p.supervisor.sweep()
 	}
 	p.exit = Exit{Code: last.Code, Signal: syscall.Signal(last.Signal), Core: last.Core, Lost: lost}
-	if p.exit.Signal == syscall.SIGKILL {
+	if excess := p.excess.Load(); excess != nil && p.exit.Signal == syscall.SIGKILL {
+		p.exit.Excess = *excess
+	} else if p.exit.Signal == syscall.SIGKILL {
 		p.exit.OutOfMemory = outOfMemoryKills() > p.kills
 	}
 	_, _ = reports.Close(), p.orders.Close()

@@ -34,11 +34,11 @@ func (r *Runner) ByHand(ctx context.Context, task *contracts.SimTask) (*ByHand, 
 		}
 		p.cool()
 	}
-	hand := &ByHand{Bundle: p.bundle.Path, Environ: p.environ(r.Environ), Cores: merge(task.Resources, nil).Cores}
+	hand := &ByHand{Bundle: p.bundle.Path, Environ: p.environ(r.Environ), Cores: task.Resources.Over(nil).Cores}
 	if p.entry == nil {
 		return hand, nil
 	}
-	hand.Cores = merge(task.Resources, p.entry.Resources).Cores
+	hand.Cores = task.Resources.Over(p.entry.Resources).Cores
 	if p.entry.Kind == wire.KindCommand {
 		words := make([]string, len(p.entry.Command))
 		for i, word := range p.entry.Command {

@@ -28,9 +28,10 @@ type prepared struct {
 	python  *pyenv.Env // nil when nothing in Python is needed
 	entry   *wire.Entry
 
-	session *wire.Session // nil when none is warm
-	loaded  bool          // the wire is imported in it
-	cores   int
+	session *wire.Session       // nil when none is warm
+	asked   contracts.Resources // what it was started with
+	loaded  bool                // the wire is imported in it
+	used    bool                // it has had a task
 
 	environment contracts.EnvironmentRecord // that tasks have
 	digest      string                      // of environment; "" until it is known
@@ -109,9 +110,10 @@ func (r *Runner) findEntry(ctx context.Context, p *prepared) error {
 // environment come first of all; those of the worker's Python, which is nobody's in
 // particular, are for a bundle that names nothing itself.
 func (r *Runner) settle(ctx context.Context, p *prepared, task *contracts.SimTask) error {
-	limited, cancel := r.limit(ctx, merge(task.Resources, nil))
+	asked := task.Resources.Over(nil)
+	limited, cancel := r.limit(ctx, asked)
 	defer cancel()
-	if err := r.startSession(limited, p, merge(task.Resources, nil).Cores); err != nil {
+	if err := r.startSession(limited, p, asked); err != nil {
 		return err
 	}
 	entry, err := wire.Find(p.bundle.Path, p.project, p.session.Info.EntryPoints)
@@ -158,6 +160,11 @@ func (p *prepared) environ(own []string) []string {
 		}
 	}
 	return append(own[:len(own):len(own)], "PATH="+path)
+}
+
+// sized says whether the warm process has the cores and the memory that are asked for.
+func (p *prepared) sized(asked contracts.Resources) bool {
+	return p.asked.Cores == asked.Cores && p.asked.Memory == asked.Memory
 }
 
 // cool ends the warm process.

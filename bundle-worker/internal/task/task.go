@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"runtime"
-	"slices"
 	"strings"
 	"time"
 
@@ -76,8 +75,8 @@ func (r *running) run(ctx context.Context) error {
 			return err
 		}
 	}
-	r.asked = merge(r.task.Resources, p.entry.Resources)
-	if err := r.checkCommands(); err != nil {
+	r.asked = r.task.Resources.Over(p.entry.Resources)
+	if err := wire.CheckCommands(r.asked.Commands, r.Environ); err != nil {
 		return err
 	}
 	collect := &wire.Collector{Dir: r.Outputs, MaxOutput: r.Config.OutputLimit, Only: r.task.Outputs}
@@ -112,11 +111,16 @@ func (r *running) runCommand(ctx context.Context, p *prepared, collect *wire.Col
 		p.describe(p.record())
 	}
 	r.record(p)
+	memory, err := r.asked.MemoryBytes()
+	if err != nil {
+		return err
+	}
 	limited, cancel := r.limit(ctx, r.asked)
 	defer cancel()
 	began := time.Now()
 	output, err := wire.RunCommand(limited, wire.CommandLaunch{
-		Supervisor: r.Supervisor, Command: p.entry.Command, Bundle: p.bundle.Path, Environ: p.environ(r.Environ), Cores: r.asked.Cores,
+		Supervisor: r.Supervisor, Command: p.entry.Command, Bundle: p.bundle.Path, Environ: p.environ(r.Environ),
+		Cores: r.asked.Cores, Memory: memory,
 	}, r.task, collect)
 	r.result.Seconds, r.output = time.Since(began).Seconds(), output
 	return err
@@ -125,20 +129,34 @@ func (r *running) runCommand(ctx context.Context, p *prepared, collect *wire.Col
 func (r *running) runWire(ctx context.Context, p *prepared, collect *wire.Collector) error {
 	limited, cancel := r.limit(ctx, r.asked)
 	defer cancel()
-	if err := r.warm(limited, p, r.asked.Cores); err != nil {
-		return err
+	for {
+		// What earlier tasks left in the process counts, too. A task that is not the first
+		// and is killed for memory has another try in a process of its own.
+		earlier, err := r.runOnce(limited, p, collect)
+		again := earlier && err != nil && limited.Err() == nil && p.session != nil && p.session.Exceeded()
+		if p.session != nil && (r.Config.Cold || p.session.Dead()) {
+			p.cool()
+		}
+		if !again {
+			return err
+		}
+	}
+}
+
+// runOnce calls the wire; earlier says whether its process has had other tasks.
+func (r *running) runOnce(ctx context.Context, p *prepared, collect *wire.Collector) (earlier bool, err error) {
+	if err := r.warm(ctx, p, r.asked); err != nil {
+		return false, err
 	}
 	r.record(p) // before the wire is imported: an import that fails is about this
-	if err := p.load(limited); err != nil {
-		return err
+	if err := p.load(ctx); err != nil {
+		return false, err
 	}
+	earlier, p.used = p.used, true
 	began := time.Now()
-	err := p.session.Run(limited, r.task, collect)
+	err = p.session.Run(ctx, r.task, collect)
 	r.result.Seconds, r.output = time.Since(began).Seconds(), p.session.Output()
-	if r.Config.Cold || p.session.Dead() {
-		p.cool()
-	}
-	return err
+	return earlier, err
 }
 
 // record says which environment the task has: by its digest, and in full the first time.
@@ -149,24 +167,15 @@ func (r *running) record(p *prepared) {
 	}
 }
 
-func (r *running) checkCommands() error {
-	for _, name := range r.asked.Commands {
-		if err := wire.LookUp(name, r.Environ); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // warm has the session of a bundle started.
-func (r *Runner) warm(ctx context.Context, p *prepared, cores int) error {
-	if p.session != nil && (p.session.Dead() || p.cores != cores) {
+func (r *Runner) warm(ctx context.Context, p *prepared, asked contracts.Resources) error {
+	if p.session != nil && (p.session.Dead() || !p.sized(asked)) {
 		p.cool()
 	}
 	if p.session != nil {
 		return nil
 	}
-	return r.startSession(ctx, p, cores)
+	return r.startSession(ctx, p, asked)
 }
 
 // load has the wire imported in the session.
@@ -182,13 +191,18 @@ func (p *prepared) load(ctx context.Context) error {
 	return nil
 }
 
-func (r *Runner) startSession(ctx context.Context, p *prepared, cores int) error {
+func (r *Runner) startSession(ctx context.Context, p *prepared, asked contracts.Resources) error {
 	interpreter, err := resolveInterpreter(ctx, p.python.Python)
 	if err != nil {
 		return err
 	}
+	memory, err := asked.MemoryBytes()
+	if err != nil {
+		return err
+	}
 	session, err := wire.Start(ctx, wire.Launch{
-		Supervisor: r.Supervisor, Interpreter: interpreter, Bundle: p.bundle.Path, Environ: p.environ(r.Environ), Cores: cores,
+		Supervisor: r.Supervisor, Interpreter: interpreter, Bundle: p.bundle.Path, Environ: p.environ(r.Environ),
+		Cores: asked.Cores, Memory: memory,
 	})
 	if err != nil {
 		return err
@@ -197,7 +211,7 @@ func (r *Runner) startSession(ctx context.Context, p *prepared, cores int) error
 		session.Close()
 		return err
 	}
-	p.session, p.cores, p.loaded = session, cores, false
+	p.session, p.asked, p.loaded, p.used = session, asked, false, false
 	p.describe(session.Info.Record())
 	return nil
 }
@@ -220,29 +234,6 @@ func (r *Runner) Close() {
 		r.current.release()
 		r.current = nil
 	}
-}
-
-// merge is what the task asks for, and what the bundle does where the task is silent.
-func merge(task, bundle *contracts.Resources) contracts.Resources {
-	var r contracts.Resources
-	for _, asked := range []*contracts.Resources{bundle, task} {
-		if asked == nil {
-			continue
-		}
-		if asked.Memory != "" {
-			r.Memory = asked.Memory
-		}
-		if asked.Cores > 0 {
-			r.Cores = asked.Cores
-		}
-		if asked.Timeout != "" {
-			r.Timeout = asked.Timeout
-		}
-		r.Commands = append(r.Commands, asked.Commands...)
-	}
-	slices.Sort(r.Commands)
-	r.Commands = slices.Compact(r.Commands)
-	return r
 }
 
 // platform names the machine as Python does.

@@ -10,25 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/modelops-suite/modelops-go/contracts"
 )
-
-func TestMerge(t *testing.T) {
-	task := &contracts.Resources{Timeout: "5s", Commands: []string{"Rscript", "awk"}}
-	bundle := &contracts.Resources{Memory: "1Gi", Cores: 2, Timeout: "1h", Commands: []string{"awk"}}
-	want := contracts.Resources{Memory: "1Gi", Cores: 2, Timeout: "5s", Commands: []string{"Rscript", "awk"}}
-	if diff := cmp.Diff(want, merge(task, bundle)); diff != "" {
-		t.Error(diff)
-	}
-	if diff := cmp.Diff(*bundle, merge(nil, bundle)); diff != "" {
-		t.Error(diff)
-	}
-	if got := merge(nil, nil); got.Timeout != "" || len(got.Commands) != 0 {
-		t.Errorf("nothing and nothing is %v", got)
-	}
-}
 
 func TestLast(t *testing.T) {
 	for _, test := range []struct{ text, want string }{

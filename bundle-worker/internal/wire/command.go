@@ -8,6 +8,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -21,7 +22,8 @@ type CommandLaunch struct {
 	Command    []string
 	Bundle     string   // the bundle's directory
 	Environ    []string // the worker's own; the process gets what it may see of it
-	Cores      int
+	Cores      int      // threads, see [runner.Environ]
+	Memory     int64    // bytes, see [runner.Spec]
 }
 
 // RunCommand runs a bundle's command for one task and hands the files that it wrote to
@@ -51,7 +53,7 @@ func RunCommand(ctx context.Context, l CommandLaunch, task *contracts.SimTask, c
 		return "", err
 	}
 	process, err := l.Supervisor.Start(runner.Spec{
-		Path: program, Args: l.Command[1:], Env: env, Dir: l.Bundle, Stdin: stdin, Scratch: scratch.Dir,
+		Path: program, Args: l.Command[1:], Env: env, Dir: l.Bundle, Stdin: stdin, Scratch: scratch.Dir, Memory: l.Memory,
 	})
 	if err != nil {
 		return "", CannotStart(l.Command[0], err)
@@ -134,8 +136,27 @@ func CannotStart(name string, err error) *contracts.Error {
 	return e.Because(err)
 }
 
-// LookUp says whether a command that a task asks for is there.
-func LookUp(name string, environ []string) error {
-	_, err := Program(name, "", runner.Environ(environ, 1, nil))
-	return err
+// CheckCommands is nil when all the programs that a task asks for are there. The error is
+// a [contracts.Error] of [contracts.CodeDependencies] that names those that are not.
+func CheckCommands(names, environ []string) error {
+	env := runner.Environ(environ, 1, nil)
+	var missing []string
+	for _, name := range names {
+		if _, err := Program(name, "", env); err != nil {
+			missing = append(missing, contracts.Quote(name))
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	message := "command " + missing[0] + " is"
+	if len(missing) > 1 {
+		message = "commands " + strings.Join(missing, ", ") + " are"
+	}
+	i := slices.IndexFunc(env, func(variable string) bool { return strings.HasPrefix(variable, "PATH=") }) // always there
+	return &contracts.Error{
+		Code: contracts.CodeDependencies, Stage: contracts.StagePrepare,
+		Message: message + " not on the worker's PATH: " + contracts.Lines(strings.TrimPrefix(env[i], "PATH=")),
+		Hint:    "install it where the worker runs; resources.commands of the study or of the bundle's .modelops/manifest.json asks for it",
+	}
 }

@@ -28,7 +28,8 @@ type Launch struct {
 	Interpreter string   // python, absolute
 	Bundle      string   // the bundle's directory
 	Environ     []string // the worker's own; the process gets what it may see of it
-	Cores       int
+	Cores       int      // threads, see [runner.Environ]
+	Memory      int64    // bytes, see [runner.Spec]
 }
 
 // Session is a Python process that calls a bundle's wire. It serves one task at a time.
@@ -105,7 +106,7 @@ func (s *Session) start(l Launch) error {
 	s.process, err = l.Supervisor.Start(runner.Spec{
 		Path: l.Interpreter, Args: []string{program, l.Bundle}, Dir: l.Bundle,
 		Env:   runner.Environ(l.Environ, l.Cores, idle.Environment()),
-		Files: []*os.File{requests, answers}, Scratch: s.scratch.Dir,
+		Files: []*os.File{requests, answers}, Scratch: s.scratch.Dir, Memory: l.Memory,
 	})
 	if err != nil {
 		_, _ = out.Close(), in.Close()
@@ -274,6 +275,16 @@ func (s *Session) Dead() bool {
 		return true
 	default:
 		return s.dead
+	}
+}
+
+// Exceeded says that the process was killed because it used more memory than it may.
+func (s *Session) Exceeded() bool {
+	select {
+	case <-s.process.Done():
+		return s.process.Wait().Excess.Used > 0
+	default:
+		return false
 	}
 }
 

@@ -252,6 +252,36 @@ def wire(entrypoint, params, seed):
 	}
 }
 
+// A process that uses more memory than it may is killed with what it started, the task
+// says so, and the next process of the same bundle works.
+func TestMemory(t *testing.T) {
+	launch := Launch{Supervisor: supervisor(t), Interpreter: python(t), Environ: os.Environ(), Memory: 100 << 20, Bundle: bundle(t, `
+def wire(entrypoint, params, seed):
+    exec(params["do"])
+    return {"x": str(seed)}
+`)}
+	for range 2 {
+		s, err := Start(t.Context(), launch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(s.Close)
+		if err := s.Load(t.Context(), "wire.py:wire"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := run(t, s, doing(t, "pass")); err != nil || s.Exceeded() {
+			t.Fatalf("%+v", err)
+		}
+		_, failed := run(t, s, doing(t, "import signal; print('growing'); kept = bytearray(b'x' * (300 << 20)); signal.pause()"))
+		if failed == nil || failed.Code != contracts.CodeOutOfMemory || failed.Retryable || !strings.Contains(failed.StderrTail, "growing") {
+			t.Errorf("got %+v", failed)
+		}
+		if !s.Dead() || !s.Exceeded() {
+			t.Error("the session lives on")
+		}
+	}
+}
+
 func TestAForkThatComesBackIsNotAnAnswer(t *testing.T) {
 	s := loaded(t, `
 import os
