@@ -127,6 +127,10 @@ func runJobsResume(c *cli.Context) error {
 	if err := process.Supported(); err != nil {
 		return err
 	}
+	machine := process.ThisMachine()
+	if err := machine.Check(l.job.Resources); err != nil {
+		return err
+	}
 	if err := l.adoptLog(c.Context); err != nil {
 		return err
 	}
@@ -141,8 +145,9 @@ func runJobsResume(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	answer := &submitAnswer{JobID: l.job.ID, Bundle: l.job.Bundle, Content: l.job.Content, Environment: l.job.Environment, Executor: l.job.Executor, Tasks: l.job.Tasks, Reused: status.Tasks.Succeeded}
-	command.Note(c, "job %s: %d of %d tasks are to run", answer.JobID, answer.Tasks-answer.Reused, answer.Tasks)
+	answer := &submitAnswer{JobID: l.job.ID, Bundle: l.job.Bundle, Content: l.job.Content, Environment: l.job.Environment, Executor: l.job.Executor, Tasks: l.job.Tasks, Reused: status.Tasks.Succeeded,
+		AtOnce: machine.Processes(l.job), Resources: l.job.Resources}
+	command.Note(c, "job %s: %d of %d tasks are to run, %d at once", answer.JobID, answer.Tasks-answer.Reused, answer.Tasks, answer.AtOnce)
 	if c.Bool("wait") {
 		return l.follow(c, ended, answer)
 	}

@@ -56,14 +56,7 @@ func drive(c *cli.Context, l *located, token string, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	study, err := l.catalog.LoadStudy(c.Context, l.job.ID)
-	if err != nil {
-		return err
-	}
-	processes := l.job.Options.Processes
-	if processes == 0 && study.Resources != nil {
-		processes = process.Processes(study.Resources.Cores)
-	}
+	processes := process.ThisMachine().Processes(l.job)
 	// Nobody else drives this job here: whatever lies there is of drivers that died.
 	outputs := filepath.Join(l.local.Dir(l.job.ID), "outputs")
 	if err := os.RemoveAll(outputs); err != nil {
@@ -77,7 +70,7 @@ func drive(c *cli.Context, l *located, token string, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	d := &driver.Driver{Catalog: l.catalog, Log: log, Token: token, Executor: &process.Executor{
+	d := &driver.Driver{Catalog: l.catalog, Log: log, Token: token, AtOnce: processes, Executor: &process.Executor{
 		Program: worker, EnvFile: l.environment.Path, Environ: workerEnviron(env, l.home),
 		Outputs: own, Processes: processes, Log: log,
 	}}

@@ -158,6 +158,9 @@ func writeStatus(w io.Writer, job *jobs.Job, s *jobs.Status) {
 		if !s.Driver.Alive {
 			alive = "is gone"
 		}
+		if s.Driver.Alive && s.Driver.AtOnce > 0 {
+			alive += fmt.Sprintf(", %d at once", s.Driver.AtOnce)
+		}
 		fmt.Fprintf(w, "driver    process %d on %s %s\n", s.Driver.PID, contracts.Lines(s.Driver.Host), alive)
 	}
 	for i, f := range s.Errors {

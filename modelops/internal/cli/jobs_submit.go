@@ -10,6 +10,7 @@ import (
 	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/command"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/environment"
+	"github.com/modelops-suite/modelops-go/modelops/internal/executor/process"
 	"github.com/modelops-suite/modelops-go/modelops/internal/jobs"
 	"github.com/modelops-suite/modelops-go/modelops/internal/jobs/submit"
 	"github.com/modelops-suite/modelops-go/modelops/internal/program"
@@ -44,7 +45,7 @@ changes_since: that job, or "push", the last push or pull; "" when it is not kno
 			&cli.BoolFlag{Name: "dry-run", Usage: "say what would run, what is reused, and what changed since the last run of this study; push and make nothing"},
 			&cli.StringFlag{Name: "executor", Usage: "`WHERE` tasks run: process"},
 			&cli.StringFlag{Name: "driver", Usage: "`WHERE` the driver runs: local"},
-			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "run `N` tasks at once; as many as there are cores otherwise"},
+			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "run `N` tasks at once; as many as fit by cores and memory otherwise"},
 			&cli.BoolFlag{Name: "no-cache", Usage: "run also what has results already"},
 			&cli.BoolFlag{Name: "keep-going", Usage: "run all tasks, however many fail alike"},
 			&cli.IntFlag{Name: "stop-after", Usage: "end the job after `K` failures alike without a success between them; 0 is --keep-going", Value: 20},
@@ -63,6 +64,8 @@ type submitAnswer struct {
 	Executor    string              `json:"executor"`
 	Tasks       int                 `json:"tasks"`
 	Reused      int                 `json:"reused"`
+	AtOnce      int                 `json:"at_once,omitempty"`  // tasks that run at the same time
+	Resources   contracts.Resources `json:"resources,omitzero"` // of each task
 
 	// With --wait, how it ended.
 	State  jobs.State       `json:"state,omitempty"`
@@ -95,8 +98,8 @@ func runSubmit(c *cli.Context) error {
 		return err
 	}
 	answer := &submitAnswer{JobID: plan.Job.ID, Bundle: plan.Job.Bundle, Content: plan.Job.Content, Environment: plan.Job.Environment,
-		Executor: plan.Job.Executor, Tasks: plan.Job.Tasks, Reused: plan.Reused}
-	command.Note(c, "job %s: %d tasks, %d have results already", answer.JobID, answer.Tasks, answer.Reused)
+		Executor: plan.Job.Executor, Tasks: plan.Job.Tasks, Reused: plan.Reused, AtOnce: plan.AtOnce, Resources: plan.Job.Resources}
+	command.Note(c, "job %s: %d tasks, %d have results already, %d at once", answer.JobID, answer.Tasks, answer.Reused, answer.AtOnce)
 	if c.Bool("wait") {
 		return at.follow(c, ended, answer)
 	}
@@ -171,7 +174,7 @@ func newSubmitter(c *cli.Context, r *submit.Request) (*submit.Submitter, error) 
 		return nil, err
 	}
 	s := &submit.Submitter{
-		Home: home,
+		Home: home, Machine: process.ThisMachine(),
 		Note: func(format string, args ...any) { command.Note(c, format, args...) },
 		Warn: func(format string, args ...any) { command.Warn(c, format, args...) },
 	}

@@ -174,6 +174,7 @@ type Progress struct {
 	Tasks     Counts   `json:"tasks"`
 	Errors    []Faults `json:"errors,omitempty"`
 	Rate      float64  `json:"rate"` // tasks run per second since it began
+	AtOnce    int      `json:"at_once,omitempty"`
 }
 
 func progressKey(id string) string { return "jobs/" + id + "/progress.json" }

@@ -36,9 +36,10 @@ type Job struct {
 	Content     contracts.Digest    `json:"content_digest"`
 	Project     string              `json:"project,omitempty"` // its directory on the machine that submitted
 	Environment string              `json:"environment"`
-	Executor    string              `json:"executor"` // where tasks run: process
-	Driver      string              `json:"driver"`   // where the driver runs: local
-	Tasks       int                 `json:"tasks"`    // rows of the study, duplicates included
+	Executor    string              `json:"executor"`           // where tasks run: process
+	Driver      string              `json:"driver"`             // where the driver runs: local
+	Tasks       int                 `json:"tasks"`              // rows of the study, duplicates included
+	Resources   contracts.Resources `json:"resources,omitzero"` // what each task needs, by study, options and bundle together
 	Options     Options             `json:"options"`
 	Created     string              `json:"created"` // RFC 3339, UTC
 	Versions    map[string]string   `json:"versions"`
@@ -90,30 +91,16 @@ func ValidateID(id string) error {
 // SimTasks are the job's tasks in the study's order, made as they are asked for.
 func (j *Job) SimTasks(study *contracts.SimulationStudy) iter.Seq[contracts.SimTask] {
 	return func(yield func(contracts.SimTask) bool) {
-		resources := j.resources(study)
 		n := 0
 		for task := range study.Tasks(j.Bundle) {
 			if n == j.Tasks {
 				return
 			}
 			n++
-			task.Resources = resources
+			task.Resources = &j.Resources
 			if !yield(task) {
 				return
 			}
 		}
 	}
-}
-
-// resources are the study's, with the job's own time limit.
-func (j *Job) resources(study *contracts.SimulationStudy) *contracts.Resources {
-	if j.Options.Timeout == "" {
-		return study.Resources
-	}
-	r := contracts.Resources{}
-	if study.Resources != nil {
-		r = *study.Resources
-	}
-	r.Timeout = j.Options.Timeout
-	return &r
 }

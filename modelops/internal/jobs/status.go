@@ -34,6 +34,7 @@ type DriverStatus struct {
 	PID       int    `json:"pid"`
 	Alive     bool   `json:"alive"`
 	Heartbeat string `json:"heartbeat,omitempty"`
+	AtOnce    int    `json:"at_once,omitempty"` // how many tasks it runs at once
 }
 
 // Lost says whether the job waits for a driver that is no more.
@@ -100,7 +101,7 @@ func (c *Catalog) driver(last Transition, progress Progress, id string, live Liv
 	d := &DriverStatus{Host: last.By.Host, PID: last.By.PID}
 	word := last.At
 	if last.State == Running && progress.Token == last.By.Token {
-		d.Heartbeat = progress.Heartbeat
+		d.Heartbeat, d.AtOnce = progress.Heartbeat, progress.AtOnce
 		word = max(word, progress.Heartbeat)
 	}
 	at, err := time.Parse(time.RFC3339, word)

@@ -25,13 +25,9 @@ type Executor struct {
 	EnvFile   string   // the environment file that the workers use
 	Environ   []string // variables of the workers
 	Outputs   string   // directory for outputs that are too large for a line; made by Run
-	Processes int      // at most so many at once; 0 for [Processes]
+	Processes int      // at most so many at once; 0 for as many as there are cores
 	Log       *slog.Logger
 }
-
-// Processes is how many worker processes fit this machine when each task uses so many
-// cores; 0 stands for 1.
-func Processes(cores int) int { return max(1, runtime.GOMAXPROCS(0)/max(1, cores)) }
 
 // Supported is nil where worker processes can run, and else an error that says where.
 func Supported() error {
@@ -57,7 +53,7 @@ func (e *Executor) Run(ctx context.Context, tasks <-chan jobs.Task, results chan
 	defer launcher.close()
 	count := e.Processes
 	if count == 0 {
-		count = Processes(0)
+		count = ThisMachine().AtOnce(contracts.Resources{})
 	}
 	var wg sync.WaitGroup
 	for number := range count {

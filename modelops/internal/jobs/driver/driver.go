@@ -26,6 +26,7 @@ type Driver struct {
 	Executor jobs.Executor
 	Log      *slog.Logger
 	Token    string // by which it is known: no two drivers have the same; made when empty
+	AtOnce   int    // how many tasks the executor runs at once, for those who ask
 }
 
 // attempt is one go at a job, from its transition to Running to its end.
@@ -159,7 +160,7 @@ func (a *attempt) end(ctx context.Context, reason string, fault error) (jobs.Tra
 // report tells everybody how the job stands. That it cannot is no reason to stop: what
 // counts is the results and the transitions.
 func (a *attempt) report(ctx context.Context, stopped bool) {
-	p := jobs.Progress{Attempt: a.begun.Number, Token: a.begun.By.Token, Stopped: stopped}
+	p := jobs.Progress{Attempt: a.begun.Number, Token: a.begun.By.Token, Stopped: stopped, AtOnce: a.AtOnce}
 	p.Tasks, p.Errors = a.tally.snapshot()
 	if stopped {
 		p.Tasks = p.Tasks.Stopped(jobs.Running)

@@ -102,12 +102,19 @@ func (p *Programs) status(ctx context.Context, env *environment.Chosen, dir stri
 type local struct {
 	Content contracts.Digest `json:"content_digest"`
 	Entry   *Entry           `json:"entry"`
+
+	Resources contracts.Resources `json:"resources"`
 }
 
-// ensureLocal has the worker fetch the very bytes that the job will run.
-func (p *Programs) ensureLocal(ctx context.Context, env *environment.Chosen, ref contracts.BundleRef) (local, error) {
+// ensureLocal has the worker fetch the very bytes that the job will run, and look for the
+// commands that its tasks need. asked is what the bundle's own resources yield to.
+func (p *Programs) ensureLocal(ctx context.Context, env *environment.Chosen, ref contracts.BundleRef, asked contracts.Resources) (local, error) {
+	resources, err := json.Marshal(asked)
+	if err != nil {
+		return local{}, err
+	}
 	var answer local
-	if err := p.run(ctx, "", &answer, p.Worker, "--env-file", env.Path, "ensure-local", ref.String(), "--json"); err != nil {
+	if err := p.run(ctx, "", &answer, p.Worker, "--env-file", env.Path, "ensure-local", ref.String(), "--resources", string(resources), "--json"); err != nil {
 		return local{}, err
 	}
 	if answer.Content == "" {

@@ -37,6 +37,7 @@ type Request struct {
 type Submitter struct {
 	Environment *environment.Chosen
 	Home        string // the suite's
+	Machine     process.Machine
 	Programs    Programs
 	Note        func(format string, args ...any) // says which step begins
 	Warn        func(format string, args ...any)
@@ -49,6 +50,7 @@ type Plan struct {
 	Catalog  *jobs.Catalog
 	Entry    *Entry // how the bundle is called
 	Reused   int    // tasks whose results are there; -1 when that is not known
+	AtOnce   int    // tasks that run at the same time
 	Unpushed bool   // a dry run of a project: the bundle is not known yet
 
 	// What a dry run tells besides.
@@ -89,6 +91,9 @@ func (s *Submitter) Prepare(ctx context.Context, r Request, dry bool) (*Plan, er
 		return nil, err
 	}
 	p.Job = s.describe(r, p)
+	if err := s.Machine.Check(p.Job.Resources); err != nil {
+		return nil, err
+	}
 	if err := s.bundle(ctx, r, p, dry); err != nil {
 		s.release(ctx, p)
 		return nil, err
@@ -186,6 +191,7 @@ func (s *Submitter) describe(r Request, p *Plan) *jobs.Job {
 		Executor:    r.Executor,
 		Driver:      "local",
 		Tasks:       tasks,
+		Resources:   (&contracts.Resources{Timeout: r.Options.Timeout}).Over(p.Study.Resources),
 		Options:     r.Options,
 		Versions:    map[string]string{"contract": contracts.ContractVersion, "mops": version(), "bundle-worker": s.Programs.workerVersion},
 	}
@@ -222,12 +228,15 @@ func (s *Submitter) bundle(ctx context.Context, r Request, p *Plan, dry bool) er
 		return err
 	}
 	s.Note("bundle %s", p.Job.Bundle)
-	local, err := s.Programs.ensureLocal(ctx, s.Environment, p.Job.Bundle)
+	local, err := s.Programs.ensureLocal(ctx, s.Environment, p.Job.Bundle, p.Job.Resources)
 	if err != nil {
 		return err
 	}
-	p.Job.Content, p.Entry = local.Content, local.Entry
+	p.Job.Content, p.Entry, p.Job.Resources = local.Content, local.Entry, local.Resources
 	if err := p.checkEntry(); err != nil {
+		return err
+	}
+	if err := s.size(p); err != nil {
 		return err
 	}
 	if p.Reused, err = s.reused(ctx, p); err != nil || dry || p.tagged {
@@ -247,6 +256,18 @@ func (p *Plan) checkEntry() error {
 		return nil
 	}
 	return p.Study.CheckPython()
+}
+
+// size decides how many tasks run at once, now that it is known what each needs.
+func (s *Submitter) size(p *Plan) error {
+	if err := s.Machine.Check(p.Job.Resources); err != nil {
+		return err
+	}
+	p.AtOnce = s.Machine.Processes(p.Job)
+	if fit := s.Machine.AtOnce(p.Job.Resources); p.AtOnce > fit {
+		s.Warn("--jobs %d: by their cores and memory, this machine fits %d tasks at once", p.AtOnce, fit)
+	}
+	return nil
 }
 
 // reused counts the tasks whose results are there already.

@@ -1,0 +1,11 @@
+package process
+
+import "golang.org/x/sys/unix"
+
+func memory() int64 {
+	size, err := unix.SysctlUint64("hw.memsize")
+	if err != nil {
+		return 0
+	}
+	return int64(size)
+}
