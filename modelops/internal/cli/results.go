@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -20,12 +21,18 @@ func resultsCommand() *cli.Command {
 		Description: jobHelp + `
 Every row has the parameters, the seed and the replicate of its run, the bundle, and the
 digest of the environment that it ran in. Outputs that are no tables are kept as files.
-The results of a job that has not ended are those that are there.`,
+The results of a job that has not ended are those that are there.
+
+A table is one file, NAME.parquet, and a directory of that name with part-00000.parquet
+and so on when it is large; pandas, Polars, DuckDB and R read either. The format arrow is
+an Arrow IPC file (NAME.arrow), json is a JSON object on a line for each row
+(NAME.ndjson). See docs/results.md.`,
 		UsageText: "mops jobs results latest\nmops jobs results latest --format csv --output tables",
 		Flags: []cli.Flag{
 			envFlag(),
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write into `DIRECTORY`; results/JOB otherwise"},
-			&cli.StringFlag{Name: "format", Value: results.Parquet, Usage: "write tables as `FORMAT`: parquet or csv"},
+			&cli.StringFlag{Name: "format", Value: results.Parquet, Usage: "write tables as `FORMAT`: " + formats()},
+			&cli.Int64Flag{Name: "rows-per-file", Value: results.PartRows, Usage: "begin another file of a table after `N` rows"},
 		},
 		Action: runResults,
 	}
@@ -33,8 +40,11 @@ The results of a job that has not ended are those that are there.`,
 
 func runResults(c *cli.Context) error {
 	format := c.String("format")
-	if !oneOf(format, results.Parquet, results.CSV) {
-		return command.Usage("--format parquet", "--format is %s or %s", results.Parquet, results.CSV)
+	if !oneOf(format, results.Formats()...) {
+		return command.Usage("--format parquet", "--format is %s", formats())
+	}
+	if c.Int64("rows-per-file") < 1 {
+		return command.Usage("--rows-per-file 1000000", "--rows-per-file is at least 1")
 	}
 	l, err := locate(c)
 	if err != nil {
@@ -51,7 +61,8 @@ func runResults(c *cli.Context) error {
 	if dir == "" {
 		dir = filepath.Join("results", l.job.ID)
 	}
-	collector := &results.Collector{Catalog: l.catalog, Job: l.job, Dir: command.EnvOf(c).Path(dir), Format: format, Progress: collected(c)}
+	collector := &results.Collector{Catalog: l.catalog, Job: l.job, Dir: command.EnvOf(c).Path(dir), Format: format,
+		PartRows: c.Int64("rows-per-file"), Progress: collected(c)}
 	answer, err := collector.Collect(c.Context)
 	if err != nil {
 		return err
@@ -64,7 +75,11 @@ func runResults(c *cli.Context) error {
 	}
 	return command.Print(c, answer, func(w io.Writer) {
 		for _, table := range answer.Tables {
-			fmt.Fprintf(w, "%s  %d rows  %s\n", contracts.Lines(table.Name), table.Rows, table.Path)
+			fmt.Fprintf(w, "%s  %d rows  %s", contracts.Lines(table.Name), table.Rows, table.Path)
+			if len(table.Parts) > 0 {
+				fmt.Fprintf(w, "  (%d files)", len(table.Parts))
+			}
+			fmt.Fprintln(w)
 		}
 		for _, files := range answer.Files {
 			fmt.Fprintf(w, "%s  %d files  %s\n", contracts.Lines(files.Name), files.Count, files.Path)
@@ -73,6 +88,12 @@ func runResults(c *cli.Context) error {
 			fmt.Fprintln(w, "there are no results yet")
 		}
 	})
+}
+
+// formats names the formats of tables in a sentence.
+func formats() string {
+	all := results.Formats()
+	return strings.Join(all[:len(all)-1], ", ") + " or " + all[len(all)-1]
 }
 
 // collected shows on a terminal how far the tables are.

@@ -1,31 +1,50 @@
 package results
 
 import (
+	"bytes"
+	"encoding/base64"
 	"encoding/csv"
+	"encoding/json"
 	"io"
-
-	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/array"
-	"github.com/apache/arrow-go/v18/arrow/memory"
-	"github.com/apache/arrow-go/v18/parquet"
-	"github.com/apache/arrow-go/v18/parquet/compress"
-	"github.com/apache/arrow-go/v18/parquet/pqarrow"
+	"strconv"
+	"strings"
 
 	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops/internal/results/table"
 )
 
-// newSink is a writer of rows with these fields to w.
+// sink writes rows in a format.
+type sink interface {
+	row(cells []table.Cell) error
+	close() error // writes what is left, and leaves the writer open
+}
+
+// newSink is a writer of rows with these fields to w. The same rows are the same bytes.
 func newSink(format string, w io.Writer, fields []field) (sink, error) {
 	switch format {
 	case Parquet:
 		return newParquetSink(w, fields)
+	case Arrow:
+		return newArrowSink(w, fields)
 	case CSV:
 		return newCSVSink(w, fields)
+	case JSON:
+		return newJSONSink(w, fields), nil
 	}
 	return nil, &contracts.Error{Code: contracts.CodeUsage, Stage: contracts.StageCollect,
-		Message: "format " + contracts.Quote(format) + " is neither " + Parquet + " nor " + CSV}
+		Message: "format " + contracts.Quote(format) + " is none of parquet, csv, arrow and json"}
 }
+
+// extensionFor is how the names of files in the format end.
+func extensionFor(format string) string {
+	if format == JSON {
+		return ".ndjson"
+	}
+	return "." + format
+}
+
+// replacement is for what is not UTF-8, which no format may have.
+const replacement = "\ufffd"
 
 // csvSink writes CSV: a null is an empty cell.
 type csvSink struct {
@@ -59,7 +78,7 @@ func csvText(c table.Cell, typ table.Type) string {
 	case typ != table.TypeString:
 		c.Text = ""
 	}
-	return c.String()
+	return strings.ToValidUTF8(c.String(), replacement)
 }
 
 func (s *csvSink) close() error {
@@ -67,92 +86,79 @@ func (s *csvSink) close() error {
 	return s.w.Error()
 }
 
-const (
-	groupRows  = 64 << 10 // rows of a row group
-	groupBytes = 32 << 20 // or so many bytes of text in it
-)
-
-// parquetSink writes Parquet, a row group at a time.
-type parquetSink struct {
-	w       *pqarrow.FileWriter
-	builder *array.RecordBuilder
-	fields  []field
-	rows    int
-	bytes   int
+// jsonSink writes a JSON object for each row, on a line of its own, with all columns in
+// their order. Whole numbers have all their digits; NaN and infinite numbers are null,
+// bytes are base64, days and times are as RFC 3339 has them, without an offset when they
+// are by some clock.
+type jsonSink struct {
+	w      io.Writer
+	fields []field
+	keys   [][]byte // what is in front of a value
+	line   []byte
 }
 
-func newParquetSink(w io.Writer, fields []field) (sink, error) {
-	columns := make([]arrow.Field, len(fields))
+func newJSONSink(w io.Writer, fields []field) *jsonSink {
+	s := &jsonSink{w: w, fields: fields}
 	for i, f := range fields {
-		columns[i] = arrow.Field{Name: f.name, Type: f.typ.Arrow(), Nullable: true}
+		key := []byte{','}
+		if i == 0 {
+			key[0] = '{'
+		}
+		s.keys = append(s.keys, append(appendJSON(key, f.name), ':'))
 	}
-	schema := arrow.NewSchema(columns, nil)
-	// Nothing of the program's version or of the time goes into the file: the same rows
-	// are the same bytes.
-	properties := parquet.NewWriterProperties(parquet.WithCompression(compress.Codecs.Zstd), parquet.WithCreatedBy("modelops"),
-		parquet.WithMaxRowGroupLength(groupRows))
-	// The library closes what can be closed, and the file is not its to close.
-	fw, err := pqarrow.NewFileWriter(schema, struct{ io.Writer }{w}, properties, pqarrow.NewArrowWriterProperties(pqarrow.WithStoreSchema()))
-	if err != nil {
-		return nil, writeError(err)
-	}
-	return &parquetSink{w: fw, builder: array.NewRecordBuilder(memory.DefaultAllocator, schema), fields: fields}, nil
+	return s
 }
 
-func (s *parquetSink) row(cells []table.Cell) error {
+func (s *jsonSink) row(cells []table.Cell) error {
+	s.line = s.line[:0]
 	for i, c := range cells {
-		s.bytes += appendCell(s.builder.Field(i), c, s.fields[i].typ)
+		s.line = append(s.line, s.keys[i]...)
+		s.line = appendJSONCell(s.line, c, s.fields[i].typ)
 	}
-	s.rows++
-	if s.rows < groupRows && s.bytes < groupBytes {
-		return nil
-	}
-	return s.flush()
+	s.line = append(s.line, '}', '\n')
+	_, err := s.w.Write(s.line)
+	return err
 }
 
-// appendCell adds a cell to a column of the type, and is the bytes of text in it.
-func appendCell(b array.Builder, c table.Cell, typ table.Type) int {
-	if c.IsNull(typ) {
-		b.AppendNull()
-		return 0
+func (s *jsonSink) close() error { return nil }
+
+func appendJSONCell(line []byte, c table.Cell, typ table.Type) []byte {
+	switch {
+	case c.IsNull(typ), typ == table.TypeFloat64 && !c.IsFinite():
+		return append(line, "null"...)
+	case typ == table.TypeBool:
+		return strconv.AppendBool(line, c.Bool)
+	case typ == table.TypeInt64:
+		return strconv.AppendInt(line, c.Int, 10)
+	case typ == table.TypeUint64:
+		return strconv.AppendUint(line, c.AsUint(), 10)
+	case typ == table.TypeFloat64:
+		return append(line, table.FormatFloat(c.AsFloat())...)
+	case typ == table.TypeBinary:
+		line = base64.StdEncoding.AppendEncode(append(line, '"'), c.Bytes)
+		return append(line, '"')
 	}
-	switch b := b.(type) {
-	case *array.BooleanBuilder:
-		b.Append(c.Bool)
-	case *array.Int64Builder:
-		b.Append(c.Int)
-	case *array.Uint64Builder:
-		b.Append(c.AsUint())
-	case *array.Float64Builder:
-		b.Append(c.AsFloat())
-	case *array.BinaryBuilder:
-		b.Append(c.Bytes)
-		return len(c.Bytes)
-	case *array.Date32Builder:
-		b.Append(arrow.Date32(c.Int))
-	case *array.TimestampBuilder:
-		b.Append(arrow.Timestamp(c.Int))
-	case *array.StringBuilder:
-		text := c.String()
-		b.Append(text)
-		return len(text)
-	}
-	return 0
+	return appendJSON(line, c.String())
 }
 
-func (s *parquetSink) flush() error {
-	batch := s.builder.NewRecordBatch()
-	defer batch.Release()
-	s.rows, s.bytes = 0, 0
-	return s.w.Write(batch)
+// appendJSON adds a string as JSON. What is not UTF-8 becomes the replacement character.
+func appendJSON(line []byte, s string) []byte {
+	if plain(s) {
+		return append(append(append(line, '"'), s...), '"')
+	}
+	var buffer bytes.Buffer
+	e := json.NewEncoder(&buffer)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(s) // a string is always JSON
+	return append(line, bytes.TrimSuffix(buffer.Bytes(), []byte("\n"))...)
 }
 
-func (s *parquetSink) close() error {
-	if s.rows > 0 {
-		if err := s.flush(); err != nil {
-			return err
+// plain says whether a string is in JSON as it is.
+func plain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
 		}
 	}
-	s.builder.Release()
-	return s.w.Close()
+	return true
 }

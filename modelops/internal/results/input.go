@@ -11,18 +11,17 @@ import (
 	"strings"
 
 	"github.com/modelops-suite/modelops-go/contracts"
-	"github.com/modelops-suite/modelops-go/modelops-bundle/blobstore"
 	"github.com/modelops-suite/modelops-go/modelops/internal/results/table"
 )
 
 // input is an output's bytes as the tables read them: from memory when the record has
 // them, else from a temporary file, which is checked before anything is made of it.
-func (p *pass) input(ctx context.Context, name string, artifact contracts.Artifact) table.Input {
+func (r *Rows) input(ctx context.Context, name string, artifact contracts.Artifact) table.Input {
 	return table.Input{Name: name, ContentType: artifact.ContentType, Size: artifact.Size, Open: func() (io.ReadSeekCloser, error) {
 		if artifact.Ref == "" {
 			return inline{bytes.NewReader(artifact.Inline)}, nil
 		}
-		return p.spool(ctx, artifact)
+		return r.download(ctx, artifact)
 	}}
 }
 
@@ -30,30 +29,24 @@ type inline struct{ *bytes.Reader }
 
 func (inline) Close() error { return nil }
 
-// spool copies a large output to a file that is gone when it is closed.
-func (p *pass) spool(ctx context.Context, artifact contracts.Artifact) (io.ReadSeekCloser, error) {
-	r, err := p.archive.Open(ctx, artifact)
+// download copies a large output to a file that is gone when it is closed.
+func (r *Rows) download(ctx context.Context, artifact contracts.Artifact) (io.ReadSeekCloser, error) {
+	body, err := r.archive.Open(ctx, artifact)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = r.Close() }()
+	defer func() { _ = body.Close() }()
 	f, err := os.CreateTemp("", "mops-output-*")
 	if err != nil {
 		return nil, writeError(err)
 	}
 	file := &temporary{f}
-	if _, err = io.Copy(f, r); err == nil {
+	if _, err = io.Copy(f, body); err == nil {
 		_, err = f.Seek(0, io.SeekStart)
 	}
 	if err != nil {
 		_ = file.Close()
-		if errors.Is(err, blobstore.ErrNotFound) {
-			return nil, err
-		}
-		if e := contracts.AsError(err); e.Code != contracts.CodeInternal {
-			return nil, err
-		}
-		return nil, writeError(err)
+		return nil, writeFailure(err)
 	}
 	return file, nil
 }
@@ -77,7 +70,7 @@ const maxName = 100
 func (n *names) of(output string) string {
 	base := output
 	switch extension := path.Ext(base); strings.ToLower(extension) {
-	case ".csv", ".tsv", ".parquet", ".arrow", ".feather", ".json":
+	case ".csv", ".tsv", ".parquet", ".arrow", ".arrows", ".feather", ".json", ".ndjson", ".jsonl":
 		base = strings.TrimSuffix(base, extension)
 	}
 	safe := strings.Map(func(r rune) rune {
@@ -112,6 +105,19 @@ func reserved(name string) bool {
 	return len(stem) == 4 && (strings.HasPrefix(stem, "com") || strings.HasPrefix(stem, "lpt")) && stem[3] >= '0' && stem[3] <= '9'
 }
 
+// writeError is the error of a file that cannot be written, or nil for nil.
 func writeError(err error) error {
+	if err == nil {
+		return nil
+	}
 	return (&contracts.Error{Code: contracts.CodeFailed, Stage: contracts.StageCollect, Message: "cannot write: " + err.Error()}).Because(err)
+}
+
+// writeFailure is the error of something that reads what is stored and writes it to a
+// file: what the storage says, or that it cannot be written.
+func writeFailure(err error) error {
+	if contracts.AsError(err).Code != contracts.CodeInternal || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return writeError(err)
 }

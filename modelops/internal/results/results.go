@@ -7,8 +7,10 @@
 // package table), so the bytes of a table are a function of the study and the results
 // alone. Outputs that are no tables are kept as files, as they are.
 //
-// The tables are made in two passes over the results, one for the columns and one for
-// the rows, and written as they come: memory does not grow with the job.
+// The tables are made in two passes over the job's rows (see [Rows]), one for the columns
+// and one for the rows, and written as they come: memory does not grow with the results.
+// A table that is large is a directory of files of the same columns, under the name that
+// the one file would have.
 package results
 
 import (
@@ -16,13 +18,11 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"sort"
 
 	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops/internal/jobs"
-	"github.com/modelops-suite/modelops-go/modelops/internal/results/archive"
 	"github.com/modelops-suite/modelops-go/modelops/internal/results/table"
 )
 
@@ -30,6 +30,19 @@ import (
 const (
 	Parquet = "parquet" // compressed with zstd
 	CSV     = "csv"
+	Arrow   = "arrow" // Arrow IPC file, compressed with zstd
+	JSON    = "json"  // a line for each row
+)
+
+// Formats are the formats, the usual one first.
+func Formats() []string { return []string{Parquet, CSV, Arrow, JSON} }
+
+const (
+	// PartRows is how many rows a file of a table has at most, unless something else is
+	// asked for.
+	PartRows = 10_000_000
+	// partBytes is the size from which on a file of a table takes no more rows.
+	partBytes = 1 << 30
 )
 
 // Tables says what was written.
@@ -45,8 +58,11 @@ type Tables struct {
 // Table is a table that was written.
 type Table struct {
 	Name string `json:"name"` // of the output
-	Path string `json:"path"`
+	Path string `json:"path"` // a file, or a directory of part-00000 and so on
 	Rows int64  `json:"rows"`
+	// Parts are the files of a directory, in the order of their rows; none when Path is
+	// the only file.
+	Parts []string `json:"parts"`
 }
 
 // Files are the bytes of an output that is no table, one file for each task.
@@ -62,114 +78,82 @@ type Collector struct {
 	Catalog *jobs.Catalog
 	Job     *jobs.Job
 	Dir     string // where to write; made if it is not there
-	Format  string
+	Format  string // one of [Formats]
+	// PartRows is how many rows a file of a table has at most; [PartRows] when it is 0.
+	PartRows int64
 
 	// Progress, if not nil, is told how many of the job's rows have been dealt with, in
-	// both passes together.
+	// the three goes over them together.
 	Progress func(done, total int)
+
+	partBytes int64 // 0 for the constant
+	done      int
 }
 
-// cacheBytes bounds the results that are kept between tasks.
-const cacheBytes = 64 << 20
-
-// pass is one go through the job's results.
-type pass struct {
-	*Collector
-	study   *contracts.SimulationStudy
-	archive *archive.Archive
-	index   *archive.Index
-	reader  *archive.Reader
-	done    int
-}
-
-// Collect writes the tables. When stored results are damaged it says so and writes
-// nothing more; the tables that are there stay as they were.
+// Collect writes the tables. When stored results are damaged, or the way is not free for
+// a table, it says so and writes nothing; the tables that are there stay as they were.
 func (c *Collector) Collect(ctx context.Context) (*Tables, error) {
-	p := &pass{Collector: c, archive: c.Catalog.Results(c.Job)}
-	p.reader = p.archive.NewReader(cacheBytes)
-	var err error
-	if p.study, err = c.Catalog.LoadStudy(ctx, c.Job.ID); err != nil {
-		return nil, err
-	}
-	if p.index, err = p.archive.Index(ctx, archive.Option{Job: c.Job.ID, Only: c.Job.Options.NoCache}); err != nil {
-		return nil, err
-	}
-	answer := &Tables{JobID: c.Job.ID, Output: c.Dir, Tables: []Table{}, Files: []Files{}, Warnings: []string{}}
-	survey := newSurvey()
-	err = p.each(ctx, func(task *contracts.SimTask, result *contracts.SimReturn, row int) error {
-		if result == nil {
-			answer.Missing++
-			survey.parameters(task)
-			return nil
-		}
-		return survey.take(ctx, p, task, result, row)
-	})
-	if err != nil {
-		return nil, err
-	}
-	answer.Warnings = append(answer.Warnings, survey.warnings(answer.Missing, len(p.index.Damaged))...)
 	if err := os.MkdirAll(c.Dir, 0o777); err != nil {
 		return nil, writeError(err)
 	}
-	return answer, p.write(ctx, survey, answer)
+	area, err := newStaging(c.Dir)
+	if err != nil {
+		return nil, err
+	}
+	defer area.remove()
+	rows, err := OpenRows(ctx, c.Catalog, c.Job, area.dir, c.progress)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	answer := &Tables{JobID: c.Job.ID, Output: c.Dir, Tables: []Table{}, Files: []Files{}, Warnings: []string{}}
+	survey, err := c.survey(ctx, rows)
+	if err != nil {
+		return nil, err
+	}
+	answer.Missing = survey.missing
+	answer.Warnings = append(answer.Warnings, survey.warnings(c.Format, rows.Damaged)...)
+	return answer, c.write(ctx, rows, survey, area, answer)
 }
 
-// each visits the rows of the job in the study's order; result is nil for those that
-// have none. Consecutive rows of one task share its result.
-func (p *pass) each(ctx context.Context, visit func(task *contracts.SimTask, result *contracts.SimReturn, row int) error) error {
-	row := 0
-	for task := range p.Job.SimTasks(p.study) {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		var result *contracts.SimReturn
-		at, found := p.index.Find(task.Key(p.Job.Content))
-		if found {
-			var err error
-			if result, err = p.reader.Read(ctx, at); err != nil {
-				return p.damaged(ctx, at, err)
-			}
-		}
-		if err := visit(&task, result, row); err != nil {
-			return p.damaged(ctx, at, err)
-		}
-		row++
-		p.done++
-		if p.Progress != nil {
-			p.Progress(p.done, 2*p.Job.Tasks)
-		}
+// progress says that so many rows more have been dealt with.
+func (c *Collector) progress(rows int) {
+	c.done += rows
+	if c.Progress != nil {
+		c.Progress(c.done, 3*c.Job.Tasks)
 	}
-	return nil
 }
 
-// damaged notes a segment whose bytes, or those of its outputs, are not what was
-// written.
-func (p *pass) damaged(ctx context.Context, at archive.Where, err error) error {
-	e := contracts.AsError(err)
-	if at.Segment == "" || e.Code != contracts.CodeIntegrity {
-		return err
+// survey is the first pass: the columns.
+func (c *Collector) survey(ctx context.Context, rows *Rows) (*survey, error) {
+	s := newSurvey()
+	for row, err := range rows.All(ctx) {
+		if err == nil {
+			err = s.take(ctx, rows, row)
+		}
+		if err != nil {
+			return nil, err
+		}
+		c.progress(1)
 	}
-	if noteErr := p.archive.Damage(ctx, at.Segment, e.Message); noteErr != nil {
-		return noteErr
-	}
-	return err
+	return s, nil
 }
 
 // write is the second pass: the rows.
-func (p *pass) write(ctx context.Context, s *survey, answer *Tables) (err error) {
-	w := &writers{pass: p, survey: s, tables: map[string]*tableWriter{}, files: newNames()}
-	defer func() { w.discard() }()
+func (c *Collector) write(ctx context.Context, rows *Rows, s *survey, area *staging, answer *Tables) error {
+	w := &writers{Collector: c, data: rows, survey: s, area: area, tables: map[string]*tableWriter{}, dirs: map[string]string{}}
+	defer w.discard()
 	if err := w.open(answer); err != nil {
 		return err
 	}
-	err = p.each(ctx, func(task *contracts.SimTask, result *contracts.SimReturn, row int) error {
-		if result == nil {
-			return nil
+	for row, err := range rows.All(ctx) {
+		if err == nil && row.Result != nil {
+			err = w.take(ctx, row)
 		}
-		return w.take(ctx, task, result, row)
-	})
-	if err != nil {
-		return err
+		if err != nil {
+			return err
+		}
+		c.progress(1)
 	}
 	return w.publish(answer)
 }
@@ -179,6 +163,7 @@ type survey struct {
 	params       map[string]table.Kinds
 	outputs      map[string]*output
 	environments map[string]bool
+	missing      int // rows without a result
 }
 
 // output is what is known of an output over the whole job.
@@ -192,44 +177,44 @@ type output struct {
 }
 
 type column struct {
-	name  string
-	kinds table.Kinds
+	name      string
+	kinds     table.Kinds
+	notFinite int // cells that are NaN or infinite
 }
 
 func newSurvey() *survey {
 	return &survey{params: map[string]table.Kinds{}, outputs: map[string]*output{}, environments: map[string]bool{}}
 }
 
-func (s *survey) parameters(task *contracts.SimTask) {
-	for name, value := range task.Params.Values {
+// take looks at one row's parameters and outputs.
+func (s *survey) take(ctx context.Context, rows *Rows, row Row) error {
+	for name, value := range row.Task.Params.Values {
 		s.params[name] |= table.ValueCell(value).Kind
 	}
-}
-
-// take looks at one task's outputs.
-func (s *survey) take(ctx context.Context, p *pass, task *contracts.SimTask, result *contracts.SimReturn, row int) error {
-	s.parameters(task)
-	if result.EnvironmentDigest != "" {
-		s.environments[result.EnvironmentDigest] = true
+	if row.Result == nil {
+		s.missing++
+		return nil
 	}
-	for _, name := range slices.Sorted(maps.Keys(result.Outputs)) {
+	if row.Result.EnvironmentDigest != "" {
+		s.environments[row.Result.EnvironmentDigest] = true
+	}
+	for _, name := range slices.Sorted(maps.Keys(row.Result.Outputs)) {
 		o := s.outputs[name]
 		if o == nil {
 			o = &output{name: name, byName: map[string]*column{}, files: map[int]bool{}}
 			s.outputs[name] = o
 		}
-		if err := o.look(p.input(ctx, name, result.Outputs[name]), row); err != nil {
+		if err := o.look(rows.Output(ctx, row, name), row.Number); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// look reads one task's bytes of the output. What is found counts only when all of it is
-// a table.
-func (o *output) look(in table.Input, row int) error {
-	var found []column
-	for chunk, err := range table.Read(in) {
+// look reads one row's output. What is found counts only when all of it is a table.
+func (o *output) look(chunks table.Chunks, row int) error {
+	found := &output{byName: map[string]*column{}}
+	for chunk, err := range chunks {
 		if table.IsNotTable(err) {
 			if o.reason == "" {
 				o.reason = err.Error()
@@ -240,34 +225,42 @@ func (o *output) look(in table.Input, row int) error {
 		if err != nil {
 			return err
 		}
-		if found == nil {
-			found = make([]column, len(chunk.Columns))
-		}
-		for i, c := range chunk.Columns {
-			found[i].name = c.Name
+		for _, c := range chunk.Columns {
+			known := found.column(c.Name)
 			for at := range chunk.Rows {
-				found[i].kinds |= c.At(at).Kind
+				cell := c.At(at)
+				known.kinds |= cell.Kind
+				if cell.Kind == table.Float && !cell.IsFinite() {
+					known.notFinite++
+				}
 			}
 		}
 	}
 	o.tables++
-	for _, f := range found {
-		c := o.byName[f.name]
-		if c == nil {
-			c = &column{name: f.name}
-			o.byName[f.name] = c
-			o.columns = append(o.columns, c)
-		}
+	for _, f := range found.columns {
+		c := o.column(f.name)
 		c.kinds |= f.kinds
+		c.notFinite += f.notFinite
 	}
 	return nil
 }
 
+// column is the column of the name, which is new when there was none.
+func (o *output) column(name string) *column {
+	c := o.byName[name]
+	if c == nil {
+		c = &column{name: name}
+		o.byName[name] = c
+		o.columns = append(o.columns, c)
+	}
+	return c
+}
+
 // warnings are what the reader of the tables should know.
-func (s *survey) warnings(missing, damaged int) []string {
+func (s *survey) warnings(format string, damaged int) []string {
 	var list []string
-	if missing > 0 {
-		list = append(list, fmt.Sprintf("%d rows of the study have no result and are not in the tables", missing))
+	if s.missing > 0 {
+		list = append(list, fmt.Sprintf("%d rows of the study have no result and are not in the tables", s.missing))
 	}
 	if damaged > 0 {
 		list = append(list, fmt.Sprintf("%d stored batches of results are damaged and were passed over; submit the study again to run what was in them", damaged))
@@ -276,11 +269,26 @@ func (s *survey) warnings(missing, damaged int) []string {
 		list = append(list, fmt.Sprintf("the results were made in %d different environments (Python, platform or packages); the column environment_digest tells them apart", len(s.environments)))
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.outputs)) {
-		if o := s.outputs[name]; o.tables > 0 && len(o.files) > 0 {
+		o := s.outputs[name]
+		if n := o.notFinite(); n > 0 && format == JSON {
+			list = append(list, fmt.Sprintf("output %s has %d cells that are NaN or infinite, for which JSON has no number: they are null; the other formats keep them", contracts.Quote(name), n))
+		}
+		if o.tables > 0 && len(o.files) > 0 {
 			list = append(list, fmt.Sprintf("output %s is a table in %d tasks and none in %d: %s", contracts.Quote(name), o.tables, len(o.files), o.reason))
 		}
 	}
 	return list
+}
+
+// notFinite is how many numbers of the output are NaN or infinite.
+func (o *output) notFinite() int {
+	n := 0
+	for _, c := range o.columns {
+		if c.kinds.Type() == table.TypeFloat64 {
+			n += c.notFinite
+		}
+	}
+	return n
 }
 
 // paramNames are the parameters in the order of their columns.
@@ -289,8 +297,3 @@ func (s *survey) paramNames() []string {
 	sort.Strings(names)
 	return names
 }
-
-// filesDir is the directory, below the output directory, of outputs that are no tables.
-const filesDir = "files"
-
-func (p *pass) filesOf(safe string) string { return filepath.Join(p.Dir, filesDir, safe) }

@@ -159,7 +159,7 @@ func TestCollect(t *testing.T) {
 		}
 	})
 	tables := w.mustCollect(CSV)
-	want := []Table{{"cases.csv", filepath.Join(tables.Output, "cases.csv"), 14}, {"summary", filepath.Join(tables.Output, "summary.csv"), 7}}
+	want := []Table{{"cases.csv", filepath.Join(tables.Output, "cases.csv"), 14, []string{}}, {"summary", filepath.Join(tables.Output, "summary.csv"), 7, []string{}}}
 	if diff := cmp.Diff(want, tables.Tables); diff != "" || tables.Missing != 0 || len(tables.Warnings) > 0 {
 		t.Errorf("%+v (-want +got):\n%s", tables, diff)
 	}
@@ -204,7 +204,7 @@ func TestCollect(t *testing.T) {
 
 // The bytes of the tables depend on nothing but the study and its results.
 func TestDeterministic(t *testing.T) {
-	for _, format := range []string{CSV, Parquet} {
+	for _, format := range Formats() {
 		var first []byte
 		for range 4 {
 			w := newWorld(t, study)

@@ -11,8 +11,6 @@ import (
 	"regexp"
 	"slices"
 
-	"github.com/modelops-suite/modelops-go/contracts"
-	"github.com/modelops-suite/modelops-go/modelops-bundle/atomicfile"
 	"github.com/modelops-suite/modelops-go/modelops/internal/results/table"
 )
 
@@ -56,70 +54,58 @@ func (s *survey) fields(o *output) []field {
 	return list
 }
 
-// sink writes the rows of one table.
-type sink interface {
-	row(cells []table.Cell) error
-	close() error // writes what is left, and not the file
-}
-
 // writers writes all tables and files of a job.
 type writers struct {
-	*pass
+	*Collector
+	data   *Rows
 	survey *survey
+	area   *staging
 	tables map[string]*tableWriter
-	files  *names
 	dirs   map[string]string // of outputs that are no tables
-	counts map[string]int
 }
 
-// tableWriter writes one table to a temporary file beside its final place.
-type tableWriter struct {
-	output *output
-	path   string
-	file   *os.File
-	sink   sink
-	rows   int64
-	prefix int // cells in front of the output's own
-}
+// filesDir is the directory, below the output directory, of outputs that are no tables.
+const filesDir = "files"
 
+// kept are the names of the files in a directory below filesDir.
+var kept = regexp.MustCompile(`\Aset-[0-9]{5,}_replicate-[0-9]{3,}\.[A-Za-z0-9]{1,8}\z`)
+
+// open begins all tables, once it is known that there is a place for each.
 func (w *writers) open(answer *Tables) error {
-	w.dirs, w.counts = map[string]string{}, map[string]int{}
-	dirs := newNames()
+	files, dirs := newNames(), newNames()
 	for _, name := range slices.Sorted(maps.Keys(w.survey.outputs)) {
 		o := w.survey.outputs[name]
 		if len(o.files) > 0 {
-			w.dirs[name] = w.filesOf(dirs.of(name))
+			final := filepath.Join(w.Dir, filesDir, dirs.of(name))
+			if err := check(final, kept); err != nil {
+				return err
+			}
+			w.dirs[name] = w.area.path(filesDir, filepath.Base(final))
 			if err := os.MkdirAll(w.dirs[name], 0o777); err != nil {
 				return writeError(err)
 			}
-			answer.Files = append(answer.Files, Files{Name: name, Path: w.dirs[name], Count: len(o.files), Reason: o.reason})
+			answer.Files = append(answer.Files, Files{Name: name, Path: final, Count: len(o.files), Reason: o.reason})
 		}
 		if o.tables == 0 {
 			continue
 		}
-		fields := w.survey.fields(o)
-		t := &tableWriter{output: o, path: filepath.Join(w.Dir, w.files.of(name)+"."+w.Format), prefix: len(fields) - len(o.columns)}
-		var err error
-		if t.file, err = os.CreateTemp(w.Dir, "."+filepath.Base(t.path)+".*.tmp"); err != nil {
-			return writeError(err)
-		}
-		w.tables[name] = t
-		if t.sink, err = newSink(w.Format, t.file, fields); err != nil {
+		t, err := w.newTable(o, files.of(name))
+		if err != nil {
 			return err
 		}
+		w.tables[name] = t
 	}
 	return nil
 }
 
-// take writes the rows of one task.
-func (w *writers) take(ctx context.Context, task *contracts.SimTask, result *contracts.SimReturn, row int) error {
-	for _, name := range slices.Sorted(maps.Keys(result.Outputs)) {
-		o, artifact := w.survey.outputs[name], result.Outputs[name]
+// take writes what a row of the job has to the tables and files.
+func (w *writers) take(ctx context.Context, row Row) error {
+	for _, name := range slices.Sorted(maps.Keys(row.Result.Outputs)) {
 		var err error
-		if o.files[row] {
-			err = w.keep(ctx, task, name, artifact)
+		if w.survey.outputs[name].files[row.Number] {
+			err = w.keep(ctx, row, name)
 		} else {
-			err = w.tables[name].take(w.front(task, result), w.input(ctx, name, artifact))
+			err = w.tables[name].take(w.front(row), w.data.Output(ctx, row, name))
 		}
 		if err != nil {
 			return err
@@ -129,7 +115,8 @@ func (w *writers) take(ctx context.Context, task *contracts.SimTask, result *con
 }
 
 // front is the cells in front of the output's own.
-func (w *writers) front(task *contracts.SimTask, result *contracts.SimReturn) []table.Cell {
+func (w *writers) front(row Row) []table.Cell {
+	task, result := row.Task, row.Result
 	cells := []table.Cell{table.TextCell(task.Params.ID)}
 	for _, name := range w.survey.paramNames() {
 		value, there := task.Params.Values[name]
@@ -147,54 +134,22 @@ func (w *writers) front(task *contracts.SimTask, result *contracts.SimReturn) []
 		table.TextCell(w.Job.Content.String()), environment, table.TextCell(result.TaskID))
 }
 
-func (t *tableWriter) take(front []table.Cell, in table.Input) error {
-	cells := make([]table.Cell, t.prefix+len(t.output.columns))
-	copy(cells, front)
-	for chunk, err := range table.Read(in) {
-		if err != nil {
-			return err
-		}
-		byName := make(map[string]table.Column, len(chunk.Columns))
-		for _, c := range chunk.Columns {
-			byName[c.Name] = c
-		}
-		for row := range chunk.Rows {
-			for i, c := range t.output.columns {
-				cells[t.prefix+i] = table.Cell{Kind: table.Null}
-				if own, there := byName[c.name]; there {
-					cells[t.prefix+i] = own.At(row)
-				}
-			}
-			if err := t.sink.row(cells); err != nil {
-				return writeError(err)
-			}
-			t.rows++
-		}
-	}
-	return nil
-}
-
 // keep writes an output that is no table to a file of its own.
-func (w *writers) keep(ctx context.Context, task *contracts.SimTask, name string, artifact contracts.Artifact) error {
-	r, err := w.archive.Open(ctx, artifact)
+func (w *writers) keep(ctx context.Context, row Row, name string) error {
+	r, err := w.data.archive.Open(ctx, row.Result.Outputs[name])
 	if err != nil {
-		return err
+		return w.data.failure(ctx, row.Number, err)
 	}
 	defer func() { _ = r.Close() }()
-	file := filepath.Join(w.dirs[name], fmt.Sprintf("set-%05d_replicate-%03d%s", task.Set, task.Replicate, extensionOf(name)))
-	f, err := os.CreateTemp(w.dirs[name], ".keep-*.tmp")
+	f, err := os.Create(filepath.Join(w.dirs[name], fmt.Sprintf("set-%05d_replicate-%03d%s", row.Task.Set, row.Task.Replicate, extensionOf(name))))
 	if err != nil {
 		return writeError(err)
 	}
-	defer func() { _ = os.Remove(f.Name()) }()
 	if _, err := io.Copy(f, r); err != nil {
 		_ = f.Close()
-		if e := contracts.AsError(err); e.Code != contracts.CodeInternal {
-			return err
-		}
-		return writeError(err)
+		return w.data.failure(ctx, row.Number, writeFailure(err))
 	}
-	return place(f, file)
+	return complete(f)
 }
 
 var extensionPattern = regexp.MustCompile(`\A\.[A-Za-z0-9]{1,8}\z`)
@@ -207,50 +162,44 @@ func extensionOf(output string) string {
 	return ".bin"
 }
 
-// place gives a complete temporary file its name.
-func place(f *os.File, name string) error {
-	err := f.Chmod(0o644)
-	if err == nil {
-		err = f.Sync()
-	}
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err != nil {
-		return writeError(err)
-	}
-	return nil
-}
-
-// publish gives the tables their names, all at the end: what was there stays until then.
+// publish gives everything its name, all at the end: what was there stays until then.
 func (w *writers) publish(answer *Tables) error {
-	for _, name := range slices.Sorted(maps.Keys(w.tables)) {
-		t := w.tables[name]
-		if err := t.sink.close(); err != nil {
+	sorted := slices.Sorted(maps.Keys(w.tables))
+	for _, name := range sorted {
+		if err := w.tables[name].close(); err != nil {
+			return err
+		}
+	}
+	for _, files := range answer.Files {
+		if err := syncDirs(w.dirs[files.Name]); err != nil {
+			return err
+		}
+	}
+	if len(answer.Files) > 0 {
+		if err := os.MkdirAll(filepath.Join(w.Dir, filesDir), 0o777); err != nil {
 			return writeError(err)
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(w.tables)) {
-		t := w.tables[name]
-		if err := place(t.file, t.path); err != nil {
+	for _, files := range answer.Files {
+		if err := w.area.replace(w.dirs[files.Name], files.Path, kept); err != nil {
 			return err
 		}
-		delete(w.tables, name)
-		answer.Tables = append(answer.Tables, Table{Name: name, Path: t.path, Rows: t.rows})
 	}
-	if err := atomicfile.SyncDir(w.Dir); err != nil {
-		return writeError(err)
+	for _, name := range sorted {
+		t, err := w.tables[name].publish(w.area)
+		if err != nil {
+			return err
+		}
+		answer.Tables = append(answer.Tables, t)
 	}
-	return nil
+	return syncDirs(w.Dir)
 }
 
-// discard removes the temporary files of tables that were not published.
+// discard closes what was not published.
 func (w *writers) discard() {
 	for _, t := range w.tables {
-		_ = t.file.Close()
-		_ = os.Remove(t.file.Name())
+		if t.file != nil {
+			_ = t.file.Close()
+		}
 	}
 }

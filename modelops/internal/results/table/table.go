@@ -186,6 +186,11 @@ func (c Cell) AsFloat() float64 {
 	return float64(c.Int)
 }
 
+// IsFinite says whether a number is neither NaN nor infinite.
+func (c Cell) IsFinite() bool {
+	return c.Kind != Float || !math.IsNaN(c.Float) && !math.IsInf(c.Float, 0)
+}
+
 // AsUint is a whole number that is not negative.
 func (c Cell) AsUint() uint64 {
 	if c.Kind == Large {
