@@ -179,7 +179,8 @@ type output struct {
 type column struct {
 	name      string
 	kinds     table.Kinds
-	notFinite int // cells that are NaN or infinite
+	declared  table.Kinds // what it has when all cells are null
+	notFinite int         // cells that are NaN or infinite
 }
 
 func newSurvey() *survey {
@@ -227,6 +228,7 @@ func (o *output) look(chunks table.Chunks, row int) error {
 		}
 		for _, c := range chunk.Columns {
 			known := found.column(c.Name)
+			known.declared |= c.Declared
 			for at := range chunk.Rows {
 				cell := c.At(at)
 				known.kinds |= cell.Kind
@@ -240,9 +242,18 @@ func (o *output) look(chunks table.Chunks, row int) error {
 	for _, f := range found.columns {
 		c := o.column(f.name)
 		c.kinds |= f.kinds
+		c.declared |= f.declared
 		c.notFinite += f.notFinite
 	}
 	return nil
+}
+
+// typ is the type of the column: that of its cells, or what was said of them.
+func (c *column) typ() table.Type {
+	if c.kinds&^table.Null == 0 {
+		return c.declared.Type()
+	}
+	return c.kinds.Type()
 }
 
 // column is the column of the name, which is new when there was none.
@@ -284,7 +295,7 @@ func (s *survey) warnings(format string, damaged int) []string {
 func (o *output) notFinite() int {
 	n := 0
 	for _, c := range o.columns {
-		if c.kinds.Type() == table.TypeFloat64 {
+		if c.typ() == table.TypeFloat64 {
 			n += c.notFinite
 		}
 	}

@@ -25,14 +25,14 @@ import (
 
 // world is a storage with one job.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	store   blobstore.Store
 	catalog *jobs.Catalog
 	job     *jobs.Job
 	study   *contracts.SimulationStudy
 }
 
-func newWorld(t *testing.T, study string) *world {
+func newWorld(t testing.TB, study string) *world {
 	t.Helper()
 	store, err := blobstore.OpenDir(filepath.Join(t.TempDir(), "storage"), "")
 	if err != nil {

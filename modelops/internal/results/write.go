@@ -49,7 +49,7 @@ func (s *survey) fields(o *output) []field {
 	}
 	list = append(list, fixedAfter()...)
 	for _, c := range o.columns {
-		add(c.name, "out_", c.kinds.Type())
+		add(c.name, "out_", c.typ())
 	}
 	return list
 }

@@ -3,10 +3,13 @@ package table
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
 	"math"
+	"slices"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -14,6 +17,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/apache/arrow-go/v18/parquet/file"
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
+	"github.com/modelops-suite/modelops-go/contracts"
 )
 
 // batches passes a function's batches on as chunks. The libraries answer malformed bytes
@@ -131,6 +135,10 @@ func readParquet(_ Input, r io.ReadSeeker) Chunks {
 			return err
 		}
 		defer func() { _ = source.Close() }()
+		// Of Arrow's own description of the file, which may have types that this library
+		// cannot read from Parquet or does not know, only durations are of interest.
+		units := durations(source.MetaData().KeyValueMetadata().FindValue("ARROW:schema"))
+		source.MetaData().FileMetaData.KeyValueMetadata = nil
 		properties := pqarrow.ArrowReadProperties{BatchSize: 64 << 10}
 		reader, err := pqarrow.NewFileReader(source, properties, memory.DefaultAllocator)
 		if err != nil {
@@ -141,8 +149,50 @@ func readParquet(_ Input, r io.ReadSeeker) Chunks {
 			return err
 		}
 		defer batches.Release()
-		return eachBatch(batches, each)
+		return eachBatch(batches, func(batch arrow.RecordBatch) bool {
+			return each(withDurations(batch, units))
+		})
 	})
+}
+
+// durations are the columns that a stored description of Arrow's says are durations.
+func durations(stored *string) map[string]*arrow.DurationType {
+	if stored == nil {
+		return nil
+	}
+	message, err := base64.StdEncoding.DecodeString(*stored)
+	if err != nil {
+		return nil
+	}
+	reader, err := ipc.NewReader(bytes.NewReader(message))
+	if err != nil {
+		return nil
+	}
+	defer reader.Release()
+	units := map[string]*arrow.DurationType{}
+	for _, field := range reader.Schema().Fields() {
+		if unit, ok := field.Type.(*arrow.DurationType); ok {
+			units[field.Name] = unit
+		}
+	}
+	return units
+}
+
+// withDurations is the batch with those whole numbers that are durations as such.
+func withDurations(batch arrow.RecordBatch, units map[string]*arrow.DurationType) arrow.RecordBatch {
+	for i, field := range batch.Schema().Fields() {
+		unit, is := units[field.Name]
+		if !is || field.Type.ID() != arrow.INT64 {
+			continue
+		}
+		data := batch.Column(i).Data()
+		fields := slices.Clone(batch.Schema().Fields())
+		fields[i].Type = unit
+		columns := slices.Clone(batch.Columns())
+		columns[i] = array.NewDurationData(array.NewData(unit, data.Len(), data.Buffers(), nil, data.NullN(), data.Offset()))
+		batch = array.NewRecordBatch(arrow.NewSchema(fields, nil), columns, batch.NumRows())
+	}
+	return batch
 }
 
 // randomAccess is r as the libraries want it.
@@ -158,20 +208,52 @@ func arrowChunk(batch arrow.RecordBatch) (*Chunk, error) {
 	chunk := &Chunk{Rows: int(batch.NumRows())}
 	names := map[string]bool{}
 	for i, field := range batch.Schema().Fields() {
-		if field.Name == "" || names[field.Name] {
-			return nil, notTable("it has a column without a name of its own")
+		switch {
+		case field.Name == "":
+			return nil, notTable("column %d has no name", i+1)
+		case names[field.Name]:
+			return nil, notTable("it has two columns of the name %s", contracts.Quote(field.Name))
 		}
 		names[field.Name] = true
-		at := cells(batch.Column(i))
-		values := batch.Column(i)
-		chunk.Columns = append(chunk.Columns, Column{Name: field.Name, At: func(row int) Cell {
-			if values.IsNull(row) {
-				return Cell{Kind: Null}
-			}
-			return at(row)
-		}})
+		at := nullable(batch.Column(i))
+		chunk.Columns = append(chunk.Columns, Column{Name: field.Name, At: at, Declared: declared(field.Type)})
 	}
 	return chunk, nil
+}
+
+// declared are the kinds that a column of the type can have, or none when its type in a
+// table depends on the cells.
+func declared(t arrow.DataType) Kinds {
+	switch id := t.ID(); {
+	case id == arrow.UINT64:
+		return Whole | Large
+	case arrow.IsInteger(id):
+		return Negative | Whole
+	case arrow.IsFloating(id), arrow.IsDecimal(id), id == arrow.DURATION:
+		return Float
+	case id == arrow.BOOL:
+		return Bool
+	case id == arrow.BINARY, id == arrow.LARGE_BINARY, id == arrow.BINARY_VIEW, id == arrow.FIXED_SIZE_BINARY:
+		return Bytes
+	case id == arrow.DATE32, id == arrow.DATE64:
+		return Date
+	case id == arrow.TIMESTAMP && t.(*arrow.TimestampType).TimeZone == "":
+		return Timestamp
+	case id == arrow.TIMESTAMP:
+		return Instant
+	}
+	return 0
+}
+
+// nullable reads a column.
+func nullable(values arrow.Array) func(row int) Cell {
+	at := cells(values)
+	return func(row int) Cell {
+		if values.IsNull(row) {
+			return Cell{Kind: Null}
+		}
+		return at(row)
+	}
 }
 
 // cells reads a column; null rows are not asked for.
@@ -212,6 +294,8 @@ func otherCells(values arrow.Array) func(row int) Cell {
 		return func(row int) Cell { return Cell{Kind: Bytes, Bytes: a.Value(row)} }
 	case *array.LargeBinary:
 		return func(row int) Cell { return Cell{Kind: Bytes, Bytes: a.Value(row)} }
+	case *array.BinaryView:
+		return func(row int) Cell { return Cell{Kind: Bytes, Bytes: a.Value(row)} }
 	case *array.FixedSizeBinary:
 		return func(row int) Cell { return Cell{Kind: Bytes, Bytes: a.Value(row)} }
 	case array.StringLike:
@@ -223,20 +307,23 @@ func otherCells(values arrow.Array) func(row int) Cell {
 	case *array.Timestamp:
 		return timestamps(a)
 	case *array.Dictionary:
-		entries := cells(a.Dictionary())
-		return func(row int) Cell {
-			i := a.GetValueIndex(row)
-			if a.Dictionary().IsNull(i) {
-				return Cell{Kind: Null}
-			}
-			return entries(i)
-		}
+		entries := nullable(a.Dictionary())
+		return func(row int) Cell { return entries(a.GetValueIndex(row)) }
+	case *array.RunEndEncoded:
+		runs := nullable(a.Values())
+		return func(row int) Cell { return runs(a.GetPhysicalIndex(row)) }
+	case *array.Duration:
+		unit := a.DataType().(*arrow.DurationType).Unit
+		return func(row int) Cell { return Cell{Kind: Float, Float: float64(a.Value(row)) / perSecond(unit)} }
 	case array.ExtensionArray:
-		return cells(a.Storage())
+		return nullable(a.Storage())
 	case *array.Null:
 		return func(int) Cell { return Cell{Kind: Null} }
 	}
-	return func(row int) Cell { // lists, structures, decimals and what is yet to come
+	if arrow.IsDecimal(values.DataType().ID()) {
+		return func(row int) Cell { return numberCell(values.ValueStr(row)) }
+	}
+	return func(row int) Cell { // lists, structures and what is yet to come
 		data, err := json.Marshal(values.GetOneForMarshal(row))
 		if err != nil {
 			return TextCell(values.ValueStr(row))
@@ -253,9 +340,9 @@ func otherCells(values arrow.Array) func(row int) Cell {
 // they have any beyond that.
 func timestamps(a *array.Timestamp) func(row int) Cell {
 	dataType := a.DataType().(*arrow.TimestampType)
-	unit, kind := dataType.Unit, Timestamp
+	unit, kind, layout := dataType.Unit, Timestamp, "2006-01-02T15:04:05.999999999"
 	if dataType.TimeZone != "" {
-		kind = Instant
+		kind, layout = Instant, layout+"Z"
 	}
 	return func(row int) Cell {
 		t := int64(a.Value(row))
@@ -271,12 +358,17 @@ func timestamps(a *array.Timestamp) func(row int) Cell {
 			t *= factor
 		case arrow.Nanosecond:
 			if t%1000 != 0 {
-				return TextCell(a.ValueStr(row))
+				return TextCell(time.Unix(0, t).UTC().Format(layout))
 			}
 			t /= 1000
 		}
 		return Cell{Kind: kind, Int: t}
 	}
+}
+
+// perSecond is how many of the unit are a second.
+func perSecond(unit arrow.TimeUnit) float64 {
+	return float64(time.Second) / float64(unit.Multiplier())
 }
 
 // floor is n/d, rounded down.

@@ -56,7 +56,7 @@ func Read(in Input) Chunks {
 		}
 		chunks := in.form(begin)
 		if chunks == nil {
-			yield(nil, notTable("it is neither Arrow, Parquet, CSV nor JSON"))
+			yield(nil, notTable("it is neither Arrow, Parquet nor text in UTF-8"))
 			return
 		}
 		for chunk, err := range chunks(in, r) {

@@ -7,6 +7,17 @@
 // else text; booleans only when all are. [Kinds] collects what there is and [Kinds.Type]
 // decides.
 //
+// Arrow and Parquet have more types than tables. Decimals are numbers, durations are
+// seconds, categories are their text, lists, structures and maps are JSON, times of day
+// are text. Times that are finer than microseconds are text when they have such digits.
+//
+// # JSON
+//
+// JSON is read as Python writes it: NaN, Infinity and -Infinity are numbers. Lists and
+// mappings in a cell are their JSON. Besides the forms above, it can be a record on each
+// line, or what pandas writes when nothing is said: a mapping of columns to mappings of
+// "0", "1" and so on.
+//
 // # CSV
 //
 // Cells are typed as they are written. Empty cells are null, and so are cells NA in a
@@ -170,6 +181,18 @@ func wholeCell(text string) Cell {
 	return c
 }
 
+// numberCell is a number as it is written, or text when it is none.
+func numberCell(text string) Cell {
+	if wholePattern.MatchString(text) {
+		return wholeCell(text)
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		return TextCell(text) // beyond what a number holds
+	}
+	return Cell{Kind: Float, Float: f, Text: text}
+}
+
 // IsNull says whether the cell is null in a column of the type.
 func (c Cell) IsNull(t Type) bool {
 	return c.Kind == Null || c.Kind == NotAvailable && t != TypeString
@@ -255,8 +278,12 @@ type Chunk struct {
 type Column struct {
 	Name string
 	At   func(row int) Cell
+
+	// Declared are the kinds of cells that the form says the column has, even when all of
+	// them are null; 0 when it does not say.
+	Declared Kinds
 }
 
-// Chunks are the rows of a table, in order. Every chunk has the same columns. An error
-// ends the sequence: then it is no table, or it could not be read.
+// Chunks are the rows of a table, in order. A column that a chunk does not have is null
+// there. An error ends the sequence: then it is no table, or it could not be read.
 type Chunks = iter.Seq2[*Chunk, error]

@@ -90,6 +90,9 @@ func TestText(t *testing.T) {
 		"one record":       {`{"computed_value": 24690.0, "status": "completed"}`, "computed_value:float64 status:utf8\n24690.0 completed"},
 		"nested":           {`[{"a":[1, 2],"b":{"c":true}}]`, "a:utf8 b:utf8\n[1,2] {\"c\":true}"},
 		"no records":       {`[]`, ""},
+		"Python's numbers": {`[{"a":NaN,"b":[1,NaN,-Infinity],"c":"NaN"},{"a":-Infinity,"b":"Infinity \"NaN\"","c":""}]`, "a:float64 b:utf8 c:utf8\nNaN [1,NaN,-Infinity] NaN\n-Infinity Infinity \"NaN\" "},
+		"lines":            {"{\"a\":1,\"b\":[1, 2]}\r\n\n{\"c\":NaN,\"a\":2.5}\n", "a:float64 b:utf8 c:float64\n1 [1,2] -\n2.5 - NaN"},
+		"pandas":           {`{"x":{"0":1,"1":2},"s":{"0":"a","1":null}}`, "x:int64 s:utf8\n1 a\n2 -"},
 		"booleans":         {`[{"a":true},{"a":false}]`, "a:bool\ntrue\nfalse"},
 		"true and numbers": {`[{"a":true},{"a":1}]`, "a:utf8\ntrue\n1"},
 	} {
@@ -108,7 +111,7 @@ func TestNotTable(t *testing.T) {
 		"empty": "", "prose": "hello\nworld\n", "word": "hello", "ragged": "a,b\n1\n", "no header": "1,2\n3,4\n", "one number": "42\n",
 		"same name": "a,a\n1,2\n", "quote": "a,b\n\"x,1\n", "picture": "\x89PNG\r\n\x1a\n\x00\x00", "zeros": "\x00\x00",
 		"half JSON": `{"a": [1`, "unequal": `{"a":[1],"b":[1,2]}`, "mappings": `{"a":{"b":1}}`, "scalars": `[1,2]`, "two": `{"a":1}{"a":2}`,
-		"twice": `[{"a":1,"a":2}]`, "NaN": `[{"a":NaN}]`, "mixed": `{"a":[1],"b":2}`, "nothing": `{}`,
+		"twice": `[{"a":1,"a":2}]`, "mixed": `{"a":[1],"b":2}`, "nothing": `{}`, "broken line": "{\"a\":1}\n{\"a\":\n", "lines of lists": "{\"a\":1}\n[1]\n", "latin": "a,b\n\xe4,1\n",
 		"half Arrow": "ARROW1\x00\x00garbage", "half stream": "\xff\xff\xff\xff\x10\x00\x00\x00abc", "half Parquet": "PAR1garbage", "deep": strings.Repeat("[", 100000),
 	} {
 		if got, err := show(input(name, []byte(content))); !IsNotTable(err) {
