@@ -12,7 +12,7 @@ RACE    := $(if $(shell command -v $${CC:-gcc} 2>/dev/null || command -v cc 2>/d
 PACKAGES = $(foreach m,$(MODULES),./$(m)/...)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check bench tidy docs cross peers clean
+.PHONY: help build demo test check bench tidy docs cross peers readers clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -30,8 +30,17 @@ peers: ## build oras and crane from their Go modules into .cache/, for the tests
 	cd modelops/internal/acceptance/peers && GOWORK=off $(GO) build -mod=readonly -o $(CURDIR)/.cache/peers/ \
 		oras.land/oras/cmd/oras github.com/google/go-containerregistry/cmd/crane
 
-test: build peers ## run every test, with real registries, Python and processes
-	MODELOPS_TEST_BIN=$(CURDIR)/$(BIN) MODELOPS_TEST_PEERS=$(CURDIR)/.cache/peers \
+READERS := .cache/readers
+readers: $(READERS)/done ## install pandas, Polars, DuckDB and pyarrow into .cache/, for the tests
+
+$(READERS)/done: modelops/internal/results/readers/requirements.txt
+	rm -rf $(READERS)
+	python3 -m venv $(READERS)
+	$(READERS)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: -r $<
+	@touch $@
+
+test: build peers readers ## run every test, with real registries, Python and processes
+	MODELOPS_TEST_BIN=$(CURDIR)/$(BIN) MODELOPS_TEST_PEERS=$(CURDIR)/.cache/peers MODELOPS_TEST_READERS=$(CURDIR)/$(READERS) \
 		$(GO) test $(RACE) -count=1 -timeout 30m $(PACKAGES)
 
 check: build ## formatting, vet, generated documents, cross-compilation of everything, tests
