@@ -18,27 +18,8 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops/internal/results/readers"
 )
-
-// readers is a Python that has pandas, Polars, DuckDB and pyarrow: that of the virtual
-// environment MODELOPS_TEST_READERS, which `make readers` makes, else one that is made
-// for the test.
-func readers(t *testing.T) string {
-	t.Helper()
-	if dir := os.Getenv("MODELOPS_TEST_READERS"); dir != "" {
-		return filepath.Join(dir, "bin", "python")
-	}
-	dir := filepath.Join(t.TempDir(), "readers")
-	for _, args := range [][]string{
-		{"python3", "-m", "venv", dir},
-		{filepath.Join(dir, "bin", "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:", "-r", "readers/requirements.txt"},
-	} {
-		if output, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %v\n%s", args, err, output)
-		}
-	}
-	return filepath.Join(dir, "bin", "python")
-}
 
 // typedOutput is an output with a column of each type that tables have; its values are
 // those of readers/check.py.
@@ -78,7 +59,7 @@ func typedOutput(t *testing.T) []byte {
 // pandas, Polars, DuckDB and pyarrow find in every format, in one file and in parts, the
 // values and types that were written.
 func TestReaders(t *testing.T) {
-	python := readers(t)
+	python := readers.Python(t)
 	w := newWorld(t, `{"model":"m.n","scenario":"s","parameter_sets":[{"params":{"p":0.5},"seed":18446744073709551615},{"params":{"p":1},"seed":9223372036854775809}]}`)
 	output := string(typedOutput(t))
 	w.run(func(contracts.SimTask) map[string]string { return map[string]string{"all": output} })
@@ -95,7 +76,7 @@ func TestReaders(t *testing.T) {
 			}
 		}
 	}
-	if output, err := exec.Command(python, "readers/check.py", base).CombinedOutput(); err != nil {
+	if output, err := exec.Command(python, readers.Script("check.py"), base).CombinedOutput(); err != nil {
 		t.Errorf("%v:\n%s", err, output)
 	}
 	t.Run("documentation", func(t *testing.T) { documented(t, python) })

@@ -50,6 +50,9 @@ func show(in Input) (string, error) {
 		}
 		for i, column := range chunk.Columns {
 			names[i] = column.Name
+			if len(rows) == 0 {
+				kinds[i] = column.Declared
+			}
 		}
 	}
 	var lines []string
@@ -226,7 +229,7 @@ func TestEmptyArrow(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := show(input("s", stream.Bytes()))
-	if err != nil || !strings.HasPrefix(got, "i8:utf8 u64:") || strings.Contains(got, "\n") {
+	if err != nil || !strings.HasPrefix(got, "i8:int64 u64:") || strings.Contains(got, "\n") {
 		t.Errorf("%q, %v", got, err)
 	}
 }
