@@ -101,11 +101,12 @@ func (a Artifact) check(field string, problems *problemList) {
 // isHash says whether s is 64 lower-case hexadecimal digits.
 func isHash(s string) bool { return isDigest(digestPrefix + s) }
 
-// SimReturn is what became of a task: its outputs, or its error. As JSON it is what a
-// worker writes.
+// SimReturn is what became of a task: its outputs, or what its target said, or its error.
+// As JSON it is what a worker writes.
 type SimReturn struct {
 	TaskID            string              `json:"task_id"` // [SimTask.Key]
 	Outputs           map[string]Artifact `json:"outputs"`
+	Evaluation        *Evaluation         `json:"evaluation,omitempty"` // of the evaluation of a target
 	Error             *Error              `json:"error,omitempty"`
 	Bundle            string              `json:"bundle,omitempty"` // the reference it ran from
 	ContentDigest     Digest              `json:"content_digest,omitempty"`
@@ -118,7 +119,7 @@ type SimReturn struct {
 
 // ParseReturn reads a result and checks every inline output against its checksum.
 // Inline outputs may be larger than [InlineCap]: a worker that was given no directory
-// has nowhere else to put them. A result without outputs must have an error. Unknown
+// has nowhere else to put them. A result without outputs or evaluation must have an error. Unknown
 // keys are ignored. The error is an [Error] with [CodeProtocol] and every problem.
 func ParseReturn(data []byte) (*SimReturn, error) {
 	v, problem := parseJSON(data)
@@ -151,7 +152,7 @@ func readReturn(v Value, problems *problemList) *SimReturn {
 	m.require("", "task_id")
 	r := &SimReturn{
 		TaskID:            m.text("task_id"),
-		Outputs:           map[string]Artifact{},
+		Outputs:           readOutputs(m),
 		Bundle:            m.text("bundle"),
 		EnvironmentDigest: m.text("environment_digest"),
 		Seconds:           m.number("seconds"),
@@ -170,13 +171,8 @@ func readReturn(v Value, problems *problemList) *SimReturn {
 	if r.EnvironmentDigest != "" && !isHash(r.EnvironmentDigest) {
 		problems.add("environment_digest", "is "+Quote(r.EnvironmentDigest), "64 lower-case hexadecimal digits")
 	}
-	if outputs := m.sub("outputs"); outputs != nil {
-		for _, member := range outputs.members {
-			field := "outputs." + fieldKey(member.Key)
-			if artifact := readMapping(member.Value, field, problems); artifact != nil {
-				r.Outputs[member.Key] = readArtifact(artifact, field)
-			}
-		}
+	if evaluation := m.sub("evaluation"); evaluation != nil {
+		r.Evaluation = readEvaluation(evaluation)
 	}
 	if envelope := m.sub("error"); envelope != nil {
 		r.Error = readError(envelope)
@@ -184,8 +180,8 @@ func readReturn(v Value, problems *problemList) *SimReturn {
 	if record := m.sub("environment"); record != nil {
 		r.Environment = readRecord(record)
 	}
-	if r.Error == nil && len(r.Outputs) == 0 {
-		problems.add("outputs", "is empty, and there is no error", "a result has outputs or an error")
+	if r.Error == nil && r.Evaluation == nil && len(r.Outputs) == 0 {
+		problems.add("outputs", "is empty, and there is no error", "a result has outputs, an evaluation or an error")
 	}
 	return r
 }

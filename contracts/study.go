@@ -195,6 +195,9 @@ func (s *SimulationStudy) CheckPython() error {
 		if e, err := ParseEntrypoint(target); err != nil || e.Object == "" {
 			problems.add("targets."+strconv.Itoa(i), "is "+Quote(target), "a target is import.path:name")
 		}
+		if slices.Contains(s.Targets[:i], target) {
+			problems.add("targets."+strconv.Itoa(i), "is "+Quote(target)+", which is there already", "keep one of the two")
+		}
 	}
 	return problems.err(CodeInvalidStudy, StageStudy, "study", "")
 }

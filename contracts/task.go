@@ -22,6 +22,9 @@ type Resources struct {
 
 // SimTask is one run of a simulation: one parameter set, one seed. As JSON it is what
 // a worker reads.
+//
+// With replicates it is the evaluation of a target over the results of one parameter
+// set: Entrypoint is the target, import.path:name, and the seed is of no meaning.
 type SimTask struct {
 	Bundle     BundleRef  `json:"bundle_ref"`
 	Entrypoint string     `json:"entrypoint"` // model + "/" + scenario
@@ -33,6 +36,9 @@ type SimTask struct {
 	Resources  *Resources `json:"resources,omitempty"`
 	Set        int        `json:"set"`       // index of the parameter set in the study; no part of the key
 	Replicate  int        `json:"replicate"` // from 0; no part of the key
+
+	// Replicates makes the task an evaluation: the set's results, in replicate order.
+	Replicates []Replicate `json:"replicates,omitempty"`
 }
 
 // TaskParams are a task's parameters with their identifier.
@@ -49,8 +55,11 @@ const taskDomain = "modelops:task:v1|"
 // BLAKE2b-256 over the content digest of the bundle, the entry point, the parameters
 // with their types, the seed, the sorted names of the outputs and the contract's
 // major version. The repository and the job are not in it: the same content gives the
-// same result wherever it lies and whoever asks.
+// same result wherever it lies and whoever asks. That of an evaluation is [EvaluationKey].
 func (t *SimTask) Key(content Digest) string {
+	if t.Evaluates() {
+		return EvaluationKey(content, t.Entrypoint, t.replicateKeys())
+	}
 	b := append(make([]byte, 0, 512), taskDomain...)
 	b = append(b, `{"content":`...)
 	b = appendCanonicalString(b, string(content))
@@ -133,6 +142,7 @@ func readTask(v Value, problems *problemList) *SimTask {
 		Resources:  readResources(m),
 		Set:        int(m.integer("set", 0, 0)),
 		Replicate:  int(m.integer("replicate", 0, 0)),
+		Replicates: readReplicates(m),
 	}
 	if s := m.text("bundle_ref"); s != "" {
 		ref, err := ParseBundleRef(s)
