@@ -32,6 +32,7 @@ func execCommand() command {
 		name: "exec", usage: "run one task: JSON on stdin, its result as JSON on stdout", example: "bundle-worker exec < task.json",
 		flags: func(set *flag.FlagSet, f *flags) {
 			set.StringVar(&f.outputs, "outputs", "", "put outputs over 512 KiB into `DIR`, and name them in the result")
+			set.StringVar(&f.inputs, "inputs", "", "find in `DIR` what the task of an evaluation refers to as file:<checksum>")
 			set.BoolVar(&f.stream, "stream", false, "run the task of each line of stdin, with one warm process, and answer a line for each")
 		},
 		run: runExec,
@@ -77,7 +78,7 @@ func (p *program) tasks(c *config.Config) (*task.Runner, error) {
 		return nil, err
 	}
 	return &task.Runner{
-		Config: c, Cache: store, Environ: p.env.Environ, Outputs: p.flags.outputs, Log: p.env.Stderr,
+		Config: c, Cache: store, Environ: p.env.Environ, Outputs: p.flags.outputs, Inputs: p.flags.inputs, Log: p.env.Stderr,
 		Supervisor: runner.NewSupervisor(p.env.Program, grace),
 		Source:     func(name string) (cache.Source, error) { return p.repository(c, name) },
 	}, nil

@@ -29,7 +29,8 @@ type flags struct {
 	json, quiet, help, version bool
 	envFile                    string
 
-	outputs, report, task string
+	outputs, inputs       string
+	report, task          string
 	resources             string
 	stream, dryRun        bool
 	maxBytes              int64

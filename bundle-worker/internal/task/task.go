@@ -30,6 +30,8 @@ type Runner struct {
 	Source func(repository string) (cache.Source, error)
 	// Outputs is where outputs go that are too large for a result; empty for nowhere.
 	Outputs string
+	// Inputs is where the outputs of replicates are that a task refers to; empty for nowhere.
+	Inputs  string
 	Environ []string  // the worker's own
 	Log     io.Writer // a line for each step that takes long
 
@@ -78,6 +80,9 @@ func (r *running) run(ctx context.Context) error {
 	r.asked = r.task.Resources.Over(p.entry.Resources)
 	if err := wire.CheckCommands(r.asked.Commands, r.Environ); err != nil {
 		return err
+	}
+	if r.task.Evaluates() {
+		return r.evaluate(ctx, p)
 	}
 	collect := &wire.Collector{Dir: r.Outputs, MaxOutput: r.Config.OutputLimit, Only: r.task.Outputs}
 	if p.entry.Kind == wire.KindCommand {

@@ -1,4 +1,4 @@
-"""Runs a bundle's wire on behalf of bundle-worker.
+"""Runs a bundle's wire and targets on behalf of bundle-worker.
 
 Usage: python harness.py BUNDLE_DIR, with the worker's requests on descriptor 3 and this
 program's answers on descriptor 4, both as JSON-RPC 2.0 framed by Content-Length. Descriptors
@@ -12,7 +12,9 @@ Standard library only; Python 3.9 and later (older ones get as far as saying wha
 """
 
 import base64
+import collections.abc
 import json
+import numbers
 import os
 import re
 import sys
@@ -21,6 +23,7 @@ REQUESTS, ANSWERS = 3, 4
 OUT_OF_THE_WAY = 200  # where the two are moved, so that a model that closes the first few does no harm
 MAX_TEXT = 64 * 1024  # characters of a message or traceback
 SPOOL_OVER = 64 * 1024  # bytes of an output that goes by file instead
+MAX_DIAGNOSTICS = 1000
 INTERNAL, FAILED, NO_METHOD = -32603, -32000, -32601
 
 
@@ -37,6 +40,7 @@ class Harness:
         self.bundle = bundle
         self.pid = os.getpid()
         self.wire = None
+        self.targets = {}  # what was imported, by its name
         self.requests = open(move(REQUESTS), "rb")
         self.answers = move(ANSWERS)
         self.streams = (os.dup(1), os.dup(2))
@@ -46,7 +50,7 @@ class Harness:
         self.environ = dict(os.environ)
 
     def serve(self):
-        methods = {"initialize": self.initialize, "load": self.load, "run": self.run}
+        methods = {"initialize": self.initialize, "load": self.load, "run": self.run, "evaluate": self.evaluate}
         while True:
             request = self.read()
             if request is None:
@@ -95,11 +99,15 @@ class Harness:
             "entry_points": wires,
         }
 
-    def load(self, target):
+    def explain_stops(self):
+        """Has the process say where it is when it is told to end."""
         import faulthandler
         import signal
 
         faulthandler.register(signal.SIGTERM, file=self.streams[1], all_threads=True, chain=True)
+
+    def load(self, target):
+        self.explain_stops()
         sys.argv = [target]
         try:
             self.wire = find(self.bundle, target)
@@ -124,6 +132,20 @@ class Harness:
             except BaseException as exception:
                 raise describe(exception, "output")
         return {"outputs": answer}
+
+    def evaluate(self, target, replicates, environ):
+        self.restore(environ)
+        if not self.targets:
+            self.explain_stops()
+        if target not in self.targets:
+            self.targets[target] = load_target(target)
+        outputs = [{output["name"]: unpack(output) for output in replicate} for replicate in replicates]
+        try:
+            return measure(call_target(self.targets[target], outputs))
+        except Failure:
+            raise
+        except BaseException as exception:
+            raise describe(exception, "model")
 
     def restore(self, environ):
         """Undoes what an earlier task may have left in this process."""
@@ -280,6 +302,157 @@ def encode(name, value):
     if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value)
     raise Failure("output", "output %s is %s, not bytes" % (json.dumps(name), kind_of(value)))
+
+
+def load_target(target):
+    place, _, name = target.partition(":")
+    try:
+        found = getattr(load_module(place), name, None)
+    except BaseException as exception:
+        raise describe(exception, "import")
+    if found is None:
+        raise Failure("import", "the module %s has no %s" % (place, name))
+    return found
+
+
+def unpack(output):
+    if "file" not in output:
+        return base64.b64decode(output["data"])
+    with open(output["file"], "rb") as stream:
+        return stream.read()
+
+
+def call_target(target, outputs):
+    """What a target says: it is called with the replicates, or makes something that evaluates
+    them as data frames, as the targets of modelops-calabaria do."""
+    answer = target
+    if callable(target):
+        answer = target() if makes_target(target) else target(outputs)
+    if callable(getattr(answer, "evaluate", None)):
+        return answer.evaluate([Frames(replicate) for replicate in outputs])
+    return answer
+
+
+def makes_target(function):
+    """Whether a function has nothing to be told but where its own data are, which its
+    decorator does."""
+    import inspect
+
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return False
+    if all(name == "data_paths" for name in signature.parameters):
+        return True
+    try:
+        signature.bind([])
+    except TypeError:
+        raise Failure("output", "it takes %s, and is called with the replicates alone" % signature)
+    return False
+
+
+class Frames(collections.abc.Mapping):
+    """The outputs of a replicate as data frames, each read when it is first asked for."""
+
+    def __init__(self, outputs):
+        self.outputs = outputs
+        self.frames = {}
+
+    def __getitem__(self, name):
+        if name not in self.frames:
+            if name not in self.outputs:
+                raise KeyError("%s; the outputs are %s" % (name, ", ".join(sorted(self.outputs))))
+            self.frames[name] = read_frame(name, self.outputs[name])
+        return self.frames[name]
+
+    def __contains__(self, name):
+        return name in self.outputs
+
+    def __iter__(self):
+        return iter(self.outputs)
+
+    def __len__(self):
+        return len(self.outputs)
+
+
+def read_frame(name, data):
+    import io
+
+    import polars
+
+    read = polars.read_csv
+    if data.startswith(b"ARROW1"):
+        read = polars.read_ipc
+    elif data.startswith(b"\xff\xff\xff\xff"):
+        read = polars.read_ipc_stream
+    elif data.startswith(b"PAR1"):
+        read = polars.read_parquet
+    elif data.lstrip()[:1] in (b"[", b"{"):
+        read = polars.read_json
+    try:
+        return read(io.BytesIO(data))
+    except Exception as exception:
+        raise Failure("output", "polars cannot read the output %s as a table: %s" % (json.dumps(name), shorten(text_of(exception))),
+                      type=type(exception).__name__)
+
+
+def measure(answer):
+    """The loss and the further numbers of what a target said."""
+    further = {}
+    if isinstance(answer, collections.abc.Mapping):
+        if "loss" not in answer:
+            raise Failure("output", "it answered a mapping without loss")
+        further = dict(answer)
+        loss = further.pop("loss")
+        if isinstance(further.get("diagnostics"), collections.abc.Mapping):
+            further.update(further.pop("diagnostics"))
+    elif hasattr(answer, "loss"):
+        loss = answer.loss
+        found = dict(getattr(answer, "diagnostics", None) or {}, weight=getattr(answer, "weight", None), weighted_loss=getattr(answer, "weighted_loss", None))
+        further = {name: value for name, value in found.items() if number_of(value) is not None}
+    else:
+        loss = answer
+    value = number_of(loss)
+    if value is None:
+        raise Failure("output", "its loss is %s, not a number" % kind_of(loss))
+    if not finite(value):
+        raise Failure("output", "its loss is %s, not a finite number" % value)
+    if len(further) > MAX_DIAGNOSTICS:
+        raise Failure("output", "it answered %d further numbers, and may answer %d" % (len(further), MAX_DIAGNOSTICS))
+    return {"loss": value, "diagnostics": diagnostics_of(further)}
+
+
+def diagnostics_of(further):
+    """Numbers by their names; those that are not finite are left out."""
+    diagnostics = {}
+    for name, value in further.items():
+        if not isinstance(name, str) or not name.isprintable() or not name.strip():
+            raise Failure("output", "it answered a further number whose name is %s" % ascii(name)[:200])
+        value = number_of(value)
+        if value is None:
+            raise Failure("output", "it answered %s for %s, not a number" % (kind_of(further[name]), json.dumps(name)))
+        if finite(value):
+            diagnostics[name] = value
+    return diagnostics
+
+
+def number_of(value):
+    """A number as a float; None for anything else. Arrays of one number are numbers."""
+    if not isinstance(value, numbers.Real) and hasattr(value, "item"):
+        try:
+            value = value.item()
+        except (TypeError, ValueError):
+            return None
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf")
+
+
+def finite(value):
+    return value - value == 0
 
 
 def describe(exception, kind):

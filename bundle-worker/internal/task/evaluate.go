@@ -1,0 +1,103 @@
+//go:build unix
+
+package task
+
+import (
+	"context"
+	"encoding/hex"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/blake2b"
+
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/wire"
+	"github.com/modelops-suite/modelops-go/contracts"
+)
+
+// evaluate calls the task's target over the outputs of its replicates.
+func (r *running) evaluate(ctx context.Context, p *prepared) error {
+	target := r.task.Entrypoint
+	if p.entry.Kind == wire.KindCommand {
+		return &contracts.Error{
+			Code: contracts.CodeUnsupported, Stage: contracts.StagePrepare,
+			Message: "target " + contracts.Quote(target) + " is a function in Python, and the bundle is the command " + contracts.Quote(p.entry.Name),
+			Hint:    "leave targets out of the study",
+		}
+	}
+	replicates, err := r.inputs()
+	if err != nil {
+		return err
+	}
+	limited, cancel := r.limit(ctx, r.asked)
+	defer cancel()
+	if err := r.warm(limited, p, r.asked); err != nil {
+		return err
+	}
+	r.record(p)
+	p.used = true
+	began := time.Now()
+	r.result.Evaluation, err = p.session.Evaluate(limited, target, replicates)
+	r.result.Seconds, r.output = time.Since(began).Seconds(), p.session.Output()
+	// A module that was imported half cannot be imported again.
+	if r.Config.Cold || p.session.Dead() || err != nil && contracts.AsError(err).Code == contracts.CodeImport {
+		p.cool()
+	}
+	return err
+}
+
+// inputs are the outputs of the replicates, in order.
+func (r *running) inputs() ([][]wire.Input, error) {
+	replicates := make([][]wire.Input, len(r.task.Replicates))
+	for i, replicate := range r.task.Replicates {
+		replicates[i] = make([]wire.Input, 0, len(replicate.Outputs)) // none is no null
+		for _, name := range slices.Sorted(maps.Keys(replicate.Outputs)) {
+			artifact := replicate.Outputs[name]
+			input := wire.Input{Name: name, Data: artifact.Inline}
+			if artifact.Ref != "" {
+				var err error
+				if input.File, err = r.file(name, artifact); err != nil {
+					return nil, err
+				}
+			}
+			replicates[i] = append(replicates[i], input)
+		}
+	}
+	return replicates, nil
+}
+
+// file is the file that an output refers to, whose bytes are those that were recorded.
+func (r *running) file(name string, artifact contracts.Artifact) (string, error) {
+	broken := func(code contracts.Code, problem string) *contracts.Error {
+		return &contracts.Error{Code: code, Stage: contracts.StagePrepare, Message: "output " + contracts.Quote(name) + " of a replicate " + problem}
+	}
+	checksum, ok := strings.CutPrefix(artifact.Ref, "file:")
+	if !ok || checksum != artifact.Checksum || r.Inputs == "" {
+		return "", broken(contracts.CodeProtocol, "refers to "+contracts.Quote(artifact.Ref)+", which is no file among the worker's inputs")
+	}
+	path, err := filepath.Abs(filepath.Join(r.Inputs, checksum))
+	if err != nil {
+		return "", broken(contracts.CodeFailed, "cannot be found: "+err.Error()).Because(err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return "", broken(contracts.CodeFailed, "cannot be read: "+contracts.Quote(err.Error())).Because(err)
+	}
+	defer f.Close()
+	hash, err := blake2b.New256(nil)
+	if err != nil {
+		return "", err
+	}
+	size, err := io.Copy(hash, f)
+	if err != nil {
+		return "", broken(contracts.CodeFailed, "cannot be read: "+contracts.Quote(err.Error())).Because(err)
+	}
+	if size != artifact.Size || hex.EncodeToString(hash.Sum(nil)) != checksum {
+		return "", broken(contracts.CodeIntegrity, "is not what was recorded")
+	}
+	return path, nil
+}
