@@ -175,7 +175,7 @@ func Codes() []CodeInfo {
 		{CodeWireMissing, 1, "the bundle does not say how its simulation is called"},
 		{CodeImport, 1, "the bundle's code could not be loaded"},
 		{CodeModel, 1, "the model raised an exception"},
-		{CodeOutput, 1, "the model answered something that is not a set of outputs, or an empty table that carries an error"},
+		{CodeOutput, 1, "the model answered something that is not a set of outputs, or an empty table that carries an error; or a target no finite loss"},
 		{CodeDependencies, 1, "the bundle's dependencies could not be installed"},
 		{CodeExit, 1, "the simulation's process ended with a code other than 0"},
 		{CodeSignal, 1, "the simulation's process was killed by a signal"},

@@ -100,7 +100,9 @@ func readEvaluation(m *mapping) *Evaluation {
 	if diagnostics := m.sub("diagnostics"); diagnostics != nil {
 		e.Diagnostics = map[string]float64{}
 		for _, member := range diagnostics.members {
-			e.Diagnostics[member.Key] = diagnostics.number(member.Key)
+			if _, there := diagnostics.get(member.Key); there {
+				e.Diagnostics[member.Key] = diagnostics.number(member.Key)
+			}
 		}
 	}
 	return e

@@ -55,6 +55,21 @@ func TestEvaluationRoundTrip(t *testing.T) {
 	}
 }
 
+// A number that is null is none, and not 0.
+func TestEvaluationNull(t *testing.T) {
+	r, err := contracts.ParseReturn([]byte(`{"task_id":"` + hexA + `","evaluation":{"loss":1,"diagnostics":{"a":null,"b":2},"n_replicates":1}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]float64{"b": 2}, r.Evaluation.Diagnostics); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for _, loss := range []string{"null", "true", `"1"`, "[1]"} {
+		_, err := contracts.ParseReturn([]byte(`{"task_id":"` + hexA + `","evaluation":{"loss":` + loss + `,"n_replicates":1}}`))
+		wantCode(t, err, contracts.CodeProtocol, "loss")
+	}
+}
+
 func TestEvaluationKeyGolden(t *testing.T) {
 	const want = "1e68b22e931801e9ccf302195d7e6810108cba18ac27aedc5c76406d006d5303"
 	if got := evaluationTask(t, hexA, hexB).Key("sha256:" + hexA); got != want {

@@ -202,6 +202,14 @@ func (s *SimulationStudy) CheckPython() error {
 	return problems.err(CodeInvalidStudy, StageStudy, "study", "")
 }
 
+// ReplicatesOf is the number of runs of a parameter set.
+func (s *SimulationStudy) ReplicatesOf(set int) int {
+	if s.ParameterSets[set].Seed != nil {
+		return 1
+	}
+	return s.Replicates
+}
+
 // TaskCount is the number of tasks of the study.
 func (s *SimulationStudy) TaskCount() int {
 	total, _ := s.count()
@@ -231,11 +239,7 @@ func (s *SimulationStudy) Tasks(bundle BundleRef) iter.Seq[SimTask] {
 		for i, set := range s.ParameterSets {
 			task.Set = i
 			task.Params = TaskParams{ID: set.Params.ID(), Values: set.Params}
-			replicates := s.Replicates
-			if set.Seed != nil {
-				replicates = 1
-			}
-			for task.Replicate = range replicates {
+			for task.Replicate = range s.ReplicatesOf(i) {
 				if set.Seed != nil {
 					task.Seed = *set.Seed
 				} else {

@@ -42,6 +42,7 @@ func TestParse(t *testing.T) {
 		"--json ensure-local --env-file f REF": "ensure-local",
 		"run REF --report f -- ls -l --json":   "run",
 		"exec --stream --outputs d":            "exec",
+		"exec --inputs d":                      "exec",
 		"cache list":                           "cache list",
 		"cache verify":                         "cache verify",
 		"cache gc --max-bytes 5 --dry-run":     "cache gc",

@@ -29,12 +29,12 @@ type flags struct {
 	json, quiet, help, version bool
 	envFile                    string
 
-	outputs, inputs       string
-	report, task          string
-	resources             string
-	stream, dryRun        bool
-	maxBytes              int64
-	olderThan             string
+	outputs, inputs string
+	report, task    string
+	resources       string
+	stream, dryRun  bool
+	maxBytes        int64
+	olderThan       string
 }
 
 // parse finds the command and reads the flags, which may stand anywhere before "--".

@@ -72,7 +72,7 @@ func drive(c *cli.Context, l *located, token string, log *slog.Logger) error {
 	}
 	d := &driver.Driver{Catalog: l.catalog, Log: log, Token: token, AtOnce: processes, Executor: &process.Executor{
 		Program: worker, EnvFile: l.environment.Path, Environ: workerEnviron(env, l.home),
-		Outputs: own, Processes: processes, Log: log,
+		Outputs: own, Processes: processes, Log: log, Open: l.catalog.Results(l.job).Open,
 	}}
 	_, err = d.Drive(c.Context, l.job.ID)
 	return err

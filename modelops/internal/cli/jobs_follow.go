@@ -110,6 +110,9 @@ func unsuccessful(c *cli.Context, status *jobs.Status) *contracts.Error {
 	}
 	see := "all failures: mops jobs status " + status.ID
 	what := fmt.Sprintf("job %s %s: %d of %d tasks failed", status.ID, strings.ToLower(string(status.State)), status.Tasks.Failed, status.Tasks.Total)
+	if e := status.Evaluations; e != nil {
+		what += fmt.Sprintf(", %d of %d evaluations of targets", e.Failed, e.Total)
+	}
 	if status.Tasks.Cancelled > 0 {
 		what += fmt.Sprintf(", %d did not run", status.Tasks.Cancelled)
 	}
@@ -157,6 +160,12 @@ func (p *progress) update(s *jobs.Status) {
 	}
 	if s.Tasks.Failed > 0 {
 		line += fmt.Sprintf(", %d failed", s.Tasks.Failed)
+	}
+	if e := s.Evaluations; e != nil {
+		line += fmt.Sprintf("; %d of %d evaluations", e.Succeeded+e.Failed+e.Cancelled, e.Total)
+		if e.Failed > 0 {
+			line += fmt.Sprintf(", %d failed", e.Failed)
+		}
 	}
 	if p.live {
 		if s.SecondsLeft > 0 {

@@ -30,7 +30,7 @@ func jobsLogsCommand() *cli.Command {
 		UsageText:   "mops jobs logs latest --follow\nmops jobs logs latest --task 17",
 		Flags: []cli.Flag{
 			envFlag(),
-			&cli.StringFlag{Name: "task", Usage: "of the task with this `KEY`, its beginning, or its place in the study, from 0"},
+			&cli.StringFlag{Name: "task", Usage: "of the task, or the evaluation of a target, with this `KEY`, its beginning, or its place in the study, from 0"},
 			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on until the job has ended"},
 		},
 		Action: runJobsLogs,
@@ -139,6 +139,7 @@ type taskAnswer struct {
 	Index      int              `json:"index"`
 	Set        int              `json:"set"`
 	Replicate  int              `json:"replicate"`
+	Target     string           `json:"target,omitempty"` // of an evaluation, which has no index, replicate or seed
 	Seed       uint64           `json:"seed"`
 	ParamID    string           `json:"param_id"`
 	State      string           `json:"state"` // succeeded, failed, or no result
@@ -148,18 +149,15 @@ type taskAnswer struct {
 }
 
 func (l *located) printTask(c *cli.Context, word string) error {
-	task, index, err := l.findTask(c.Context, word)
+	answer, err := l.identify(c.Context, word)
 	if err != nil {
 		return err
 	}
-	result, _, err := l.resultOf(c.Context, task.Key)
+	result, _, err := l.resultOf(c.Context, answer.Task)
 	if err != nil {
 		return err
 	}
-	answer := &taskAnswer{
-		JobID: l.job.ID, Task: task.Key, Index: index, Set: task.Sim.Set, Replicate: task.Sim.Replicate, Seed: task.Sim.Seed,
-		ParamID: task.Sim.Params.ID, State: "no result",
-	}
+	answer.State = "no result"
 	if result != nil {
 		answer.State, answer.Seconds, answer.StderrTail, answer.Error = "succeeded", result.Seconds, result.StderrTail, result.Error
 	}
@@ -167,7 +165,11 @@ func (l *located) printTask(c *cli.Context, word string) error {
 		answer.State = "failed"
 	}
 	return command.Print(c, answer, func(w io.Writer) {
-		fmt.Fprintf(w, "task %s (%d): parameter set %d, replicate %d, seed %d: %s\n", answer.Task[:12], answer.Index, answer.Set, answer.Replicate, answer.Seed, answer.State)
+		if answer.Target != "" {
+			fmt.Fprintf(w, "evaluation %s: target %s, parameter set %d: %s\n", answer.Task[:12], contracts.Lines(answer.Target), answer.Set, answer.State)
+		} else {
+			fmt.Fprintf(w, "task %s (%d): parameter set %d, replicate %d, seed %d: %s\n", answer.Task[:12], answer.Index, answer.Set, answer.Replicate, answer.Seed, answer.State)
+		}
 		if answer.Error != nil {
 			_, _ = io.WriteString(w, answer.Error.Text())
 		} else if answer.StderrTail != "" {
@@ -198,6 +200,40 @@ func (l *located) findTask(ctx context.Context, word string) (task jobs.Task, in
 	}
 	return task, 0, &contracts.Error{Code: contracts.CodeNotFound, Stage: contracts.StageRun,
 		Message: "job " + l.job.ID + " has no task " + contracts.Quote(word), Hint: fmt.Sprintf("it has %d, counted from 0", l.job.Tasks)}
+}
+
+// identify is the task or evaluation that a word means, without what became of it.
+func (l *located) identify(ctx context.Context, word string) (*taskAnswer, error) {
+	task, index, err := l.findTask(ctx, word)
+	if err == nil {
+		return &taskAnswer{JobID: l.job.ID, Task: task.Key, Index: index, Set: task.Sim.Set, Replicate: task.Sim.Replicate,
+			Seed: task.Sim.Seed, ParamID: task.Sim.Params.ID}, nil
+	}
+	if contracts.AsError(err).Code != contracts.CodeNotFound {
+		return nil, err
+	}
+	answer, searchErr := l.findEvaluation(ctx, word)
+	if answer == nil && searchErr == nil {
+		return nil, err
+	}
+	return answer, searchErr
+}
+
+// findEvaluation is the evaluation of a target that a key, or its beginning, means; nil for
+// none.
+func (l *located) findEvaluation(ctx context.Context, word string) (*taskAnswer, error) {
+	study, err := l.catalog.LoadStudy(ctx, l.job.ID)
+	if err != nil || len(study.Targets) == 0 || len(word) < shortestKey {
+		return nil, err
+	}
+	for set := range l.job.Sets(study) {
+		for _, target := range study.Targets {
+			if key := contracts.EvaluationKey(l.job.Content, target, set.Keys); set.Complete && strings.HasPrefix(key, word) {
+				return &taskAnswer{JobID: l.job.ID, Task: key, Set: set.Tasks[0].Set, ParamID: set.Tasks[0].Params.ID, Target: target}, nil
+			}
+		}
+	}
+	return nil, nil
 }
 
 // archives are where what became of the job's tasks may be: the results of its content,

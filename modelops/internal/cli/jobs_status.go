@@ -133,9 +133,10 @@ func writeStatus(w io.Writer, job *jobs.Job, s *jobs.Status) {
 	if s.Reason != "" {
 		fmt.Fprintf(w, "  %s\n", contracts.Lines(s.Reason))
 	}
-	t := s.Tasks
-	fmt.Fprintf(w, "tasks     %d: %d succeeded (%d reused), %d failed, %d running, %d pending, %d cancelled\n",
-		t.Total, t.Succeeded, t.Cached, t.Failed, t.Running, t.Pending, t.Cancelled)
+	writeCounts(w, "tasks", s.Tasks)
+	if s.Evaluations != nil {
+		writeCounts(w, "targets", *s.Evaluations)
+	}
 	if s.Rate > 0 && !s.State.Ended() {
 		fmt.Fprintf(w, "rate      %.1f tasks/s", s.Rate)
 		if s.SecondsLeft > 0 {
@@ -169,6 +170,12 @@ func writeStatus(w io.Writer, job *jobs.Job, s *jobs.Status) {
 		}
 		writeFault(w, f, i == 0)
 	}
+}
+
+// writeCounts writes how tasks, or evaluations of targets, stand.
+func writeCounts(w io.Writer, what string, n jobs.Counts) {
+	fmt.Fprintf(w, "%-10s%d: %d succeeded (%d reused), %d failed, %d running, %d pending, %d cancelled\n",
+		what, n.Total, n.Succeeded, n.Cached, n.Failed, n.Running, n.Pending, n.Cancelled)
 }
 
 // writeFault writes one kind of failure, and of the first all that is known.

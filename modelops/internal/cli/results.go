@@ -21,6 +21,7 @@ func resultsCommand() *cli.Command {
 		Description: jobHelp + `
 Every row has the parameters, the seed and the replicate of its run, the bundle, and the
 digest of the environment that it ran in. Outputs that are no tables are kept as files.
+A study with targets has a table "losses" too: a row for each parameter set and target.
 The results of a job that has not ended are those that are there.
 
 A table is one file, NAME.parquet, and a directory of that name with part-00000.parquet
@@ -80,6 +81,9 @@ func runResults(c *cli.Context) error {
 				fmt.Fprintf(w, "  (%d files)", len(table.Parts))
 			}
 			fmt.Fprintln(w)
+		}
+		if losses := answer.Losses; losses != nil {
+			fmt.Fprintf(w, "losses  %d rows  %s\n", losses.Rows, losses.Path)
 		}
 		for _, files := range answer.Files {
 			fmt.Fprintf(w, "%s  %d files  %s\n", contracts.Lines(files.Name), files.Count, files.Path)

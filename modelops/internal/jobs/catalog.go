@@ -167,14 +167,15 @@ func (c *Catalog) Failures(id string, attempt int) *archive.Archive {
 
 // Progress is progress.json: what a driver last counted, all of it durable.
 type Progress struct {
-	Attempt   int      `json:"attempt"` // number of its transition to Running
-	Token     string   `json:"token"`   // of the driver
-	Heartbeat string   `json:"heartbeat"`
-	Stopped   bool     `json:"stopped,omitempty"` // it ended, and its processes with it
-	Tasks     Counts   `json:"tasks"`
-	Errors    []Faults `json:"errors,omitempty"`
-	Rate      float64  `json:"rate"` // tasks run per second since it began
-	AtOnce    int      `json:"at_once,omitempty"`
+	Attempt     int      `json:"attempt"` // number of its transition to Running
+	Token       string   `json:"token"`   // of the driver
+	Heartbeat   string   `json:"heartbeat"`
+	Stopped     bool     `json:"stopped,omitempty"` // it ended, and its processes with it
+	Tasks       Counts   `json:"tasks"`
+	Evaluations *Counts  `json:"evaluations,omitempty"` // of a study with targets
+	Errors      []Faults `json:"errors,omitempty"`
+	Rate        float64  `json:"rate"` // tasks run per second since it began
+	AtOnce      int      `json:"at_once,omitempty"`
 }
 
 func progressKey(id string) string { return "jobs/" + id + "/progress.json" }

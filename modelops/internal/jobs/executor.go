@@ -6,7 +6,9 @@ import (
 	"github.com/modelops-suite/modelops-go/contracts"
 )
 
-// Task is a task on its way to a worker.
+// Task is a task on its way to a worker: a simulation, or the evaluation of a target over
+// replicates. The outputs of these are as the archive has them, inline or "blob:<checksum>";
+// how they get to where the evaluation runs is for the executor, which knows where that is.
 type Task struct {
 	Key string // its identity, see [contracts.SimTask.Key]
 	Sim contracts.SimTask
@@ -28,6 +30,8 @@ func (r *Result) Check(content contracts.Digest) *contracts.Error {
 		message = "the worker answered for task " + contracts.Quote(got.TaskID) + " when asked for " + r.Task.Key
 	case got.ContentDigest != "" && got.ContentDigest != content:
 		message = "the worker ran content " + got.ContentDigest.String() + " when asked for " + content.String()
+	case got.Error == nil && r.Task.Sim.Evaluates() != (got.Evaluation != nil):
+		message = "the worker answered outputs for an evaluation, or an evaluation for a simulation: task " + r.Task.Key
 	default:
 		return nil
 	}

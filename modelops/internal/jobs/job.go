@@ -36,10 +36,11 @@ type Job struct {
 	Content     contracts.Digest    `json:"content_digest"`
 	Project     string              `json:"project,omitempty"` // its directory on the machine that submitted
 	Environment string              `json:"environment"`
-	Executor    string              `json:"executor"`           // where tasks run: process
-	Driver      string              `json:"driver"`             // where the driver runs: local
-	Tasks       int                 `json:"tasks"`              // rows of the study, duplicates included
-	Resources   contracts.Resources `json:"resources,omitzero"` // what each task needs, by study, options and bundle together
+	Executor    string              `json:"executor"`              // where tasks run: process
+	Driver      string              `json:"driver"`                // where the driver runs: local
+	Tasks       int                 `json:"tasks"`                 // rows of the study, duplicates included
+	Evaluations int                 `json:"evaluations,omitempty"` // of targets, see [CountEvaluations]
+	Resources   contracts.Resources `json:"resources,omitzero"`    // what each task needs, by study, options and bundle together
 	Options     Options             `json:"options"`
 	Created     string              `json:"created"` // RFC 3339, UTC
 	Versions    map[string]string   `json:"versions"`

@@ -58,8 +58,9 @@ type Transition struct {
 	Reason string `json:"reason,omitempty"` // in words, when there is one
 
 	// How the job stood, in a transition that ends it.
-	Tasks  *Counts  `json:"tasks,omitempty"`
-	Errors []Faults `json:"errors,omitempty"`
+	Tasks       *Counts  `json:"tasks,omitempty"`
+	Evaluations *Counts  `json:"evaluations,omitempty"` // of a study with targets
+	Errors      []Faults `json:"errors,omitempty"`
 
 	Number int `json:"-"` // from 1
 }
@@ -71,8 +72,9 @@ type By struct {
 	Token string `json:"token,omitempty"` // of a driver: no two have the same
 }
 
-// Counts are tasks by what became of them. Total is the sum of the five after it;
-// Cached are those of Succeeded whose result an earlier job had made.
+// Counts are tasks, or evaluations of targets, by what became of them. Total is the sum
+// of the five after it; Cached are those of Succeeded whose result an earlier job had
+// made. Evaluations whose replicates did not all succeed end as Cancelled.
 type Counts struct {
 	Total     int `json:"total"`
 	Succeeded int `json:"succeeded"`

@@ -13,6 +13,7 @@ type Status struct {
 	ID          string              `json:"job_id"`
 	State       State               `json:"state"`
 	Tasks       Counts              `json:"tasks"`
+	Evaluations *Counts             `json:"evaluations,omitempty"` // of a study with targets
 	Errors      []Faults            `json:"errors"`
 	Reason      string              `json:"reason,omitempty"`
 	Bundle      contracts.BundleRef `json:"bundle"`
@@ -76,12 +77,15 @@ func (c *Catalog) Status(ctx context.Context, job *Job, live Liveness) (*Status,
 	}
 	s.Reason = s.Last.Reason
 	s.Tasks = Counts{Total: job.Tasks, Pending: job.Tasks}
+	if job.Evaluations > 0 {
+		s.Evaluations = &Counts{Total: job.Evaluations, Pending: job.Evaluations}
+	}
 	if progress.Attempt > 0 {
-		s.Tasks, s.Rate = progress.Tasks, progress.Rate
+		s.Tasks, s.Evaluations, s.Rate = progress.Tasks, progress.Evaluations, progress.Rate
 		s.Errors = append(s.Errors, progress.Errors...)
 	}
 	if s.Last.Tasks != nil {
-		s.Tasks, s.Errors = *s.Last.Tasks, append([]Faults{}, s.Last.Errors...)
+		s.Tasks, s.Evaluations, s.Errors = *s.Last.Tasks, s.Last.Evaluations, append([]Faults{}, s.Last.Errors...)
 	}
 	if len(history) > 0 && !s.State.Ended() {
 		s.Driver = c.driver(s.Last, progress, job.ID, live)
@@ -89,6 +93,10 @@ func (c *Catalog) Status(ctx context.Context, job *Job, live Liveness) (*Status,
 	switch {
 	case s.State.Ended() || s.Driver == nil || !s.Driver.Alive:
 		s.Tasks = s.Tasks.Stopped(s.State)
+		if s.Evaluations != nil {
+			stopped := s.Evaluations.Stopped(s.State)
+			s.Evaluations = &stopped
+		}
 	case s.Rate > 0:
 		s.SecondsLeft = math.Round(float64(s.Tasks.Running+s.Tasks.Pending) / s.Rate)
 	}

@@ -13,14 +13,15 @@ import (
 // tableWriter writes one table to the staging directory, as files that have a limited
 // number of rows.
 type tableWriter struct {
-	output *output
-	fields []field
-	format string
-	path   string // where the table is going to be
-	dir    string // where its files are being written
-	own    *regexp.Regexp
-	limit  int64 // rows of a file
-	bytes  int64 // of a file that takes no more rows
+	name    string    // of the output
+	columns []*column // of the output; nil for a table whose rows are whole
+	fields  []field
+	format  string
+	path    string // where the table is going to be
+	dir     string // where its files are being written
+	own     *regexp.Regexp
+	limit   int64 // rows of a file
+	bytes   int64 // of a file that takes no more rows
 
 	file  *os.File
 	out   *counter
@@ -30,9 +31,10 @@ type tableWriter struct {
 	begin int64 // the file's first row
 }
 
-// newTable begins the table of an output, with its first file: it may have no rows.
-func (w *writers) newTable(o *output, name string) (*tableWriter, error) {
-	t := &tableWriter{output: o, fields: w.survey.fields(o), format: w.Format, limit: w.PartRows, bytes: w.partBytes}
+// newTable begins a table, with its first file: it may have no rows. file is the file's
+// name without its extension.
+func (w *writers) newTable(name, file string, fields []field) (*tableWriter, error) {
+	t := &tableWriter{name: name, fields: fields, format: w.Format, limit: w.PartRows, bytes: w.partBytes}
 	if t.limit <= 0 {
 		t.limit = PartRows
 	}
@@ -40,7 +42,7 @@ func (w *writers) newTable(o *output, name string) (*tableWriter, error) {
 		t.bytes = partBytes
 	}
 	extension := extensionFor(w.Format)
-	t.path, t.dir = filepath.Join(w.Dir, name+extension), w.area.path(name+extension)
+	t.path, t.dir = filepath.Join(w.Dir, file+extension), w.area.path(file+extension)
 	t.own = regexp.MustCompile(`\Apart-[0-9]{5,}` + regexp.QuoteMeta(extension) + `\z`)
 	if err := check(t.path, t.own); err != nil {
 		return nil, err
@@ -76,7 +78,7 @@ func (t *tableWriter) take(front []table.Cell, chunks table.Chunks) error {
 			byName[c.Name] = c
 		}
 		for row := range chunk.Rows {
-			for i, c := range t.output.columns {
+			for i, c := range t.columns {
 				cells[len(front)+i] = table.Cell{Kind: table.Null}
 				if own, there := byName[c.name]; there {
 					cells[len(front)+i] = own.At(row)
@@ -118,10 +120,17 @@ func (t *tableWriter) close() error {
 	return complete(f)
 }
 
+// discard closes a file that is not complete.
+func (t *tableWriter) discard() {
+	if t.file != nil {
+		_ = t.file.Close()
+	}
+}
+
 // publish gives the table, which is closed, its name: that of the file when there is one,
 // and that of a directory when there are more.
 func (t *tableWriter) publish(area *staging) (Table, error) {
-	answer := Table{Name: t.output.name, Path: t.path, Rows: t.rows, Parts: []string{}}
+	answer := Table{Name: t.name, Path: t.path, Rows: t.rows, Parts: []string{}}
 	if err := syncDirs(t.dir); err != nil {
 		return answer, err
 	}

@@ -5,7 +5,8 @@
 // The rows are in the study's order, whatever order they were made in, and a parameter
 // set that the study has twice is there twice. Types are those of the whole job (see
 // package table), so the bytes of a table are a function of the study and the results
-// alone. Outputs that are no tables are kept as files, as they are.
+// alone. Outputs that are no tables are kept as files, as they are. For a study with
+// targets there is one more table, of losses.
 //
 // The tables are made in two passes over the job's rows (see [Rows]), one for the columns
 // and one for the rows, and written as they come: memory does not grow with the results.
@@ -50,6 +51,7 @@ type Tables struct {
 	JobID    string   `json:"job_id"`
 	Output   string   `json:"output"` // the directory
 	Tables   []Table  `json:"tables"`
+	Losses   *Losses  `json:"losses,omitempty"` // of a study with targets
 	Files    []Files  `json:"files"`
 	Missing  int      `json:"missing"` // rows of the study that have no result
 	Warnings []string `json:"warnings"`
@@ -83,7 +85,7 @@ type Collector struct {
 	PartRows int64
 
 	// Progress, if not nil, is told how many of the job's rows have been dealt with, in
-	// the three goes over them together.
+	// the three goes over them and their evaluations together.
 	Progress func(done, total int)
 
 	partBytes int64 // 0 for the constant
@@ -120,7 +122,7 @@ func (c *Collector) Collect(ctx context.Context) (*Tables, error) {
 func (c *Collector) progress(rows int) {
 	c.done += rows
 	if c.Progress != nil {
-		c.Progress(c.done, 3*c.Job.Tasks)
+		c.Progress(c.done, 3*(c.Job.Tasks+c.Job.Evaluations))
 	}
 }
 
@@ -154,6 +156,9 @@ func (c *Collector) write(ctx context.Context, rows *Rows, s *survey, area *stag
 			return err
 		}
 		c.progress(1)
+	}
+	if err := w.losses(ctx, answer); err != nil {
+		return err
 	}
 	return w.publish(answer)
 }

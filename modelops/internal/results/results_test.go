@@ -331,14 +331,7 @@ func TestDamage(t *testing.T) {
 		}
 		key = entry.Key
 	}
-	data, err := blobstore.Read(t.Context(), w.store, key, 1<<20)
-	if err != nil {
-		t.Fatal(err)
-	}
-	data[len(data)-1] ^= 1
-	if err := w.store.Put(t.Context(), key, strings.NewReader(string(data))); err != nil {
-		t.Fatal(err)
-	}
+	damageObject(t, w, key)
 	dir := t.TempDir()
 	c := &Collector{Catalog: w.catalog, Job: w.job, Dir: dir, Format: CSV}
 	if _, err := c.Collect(t.Context()); contracts.AsError(err) == nil || contracts.AsError(err).Code != contracts.CodeIntegrity {
@@ -354,6 +347,19 @@ func TestDamage(t *testing.T) {
 	tables, err := c.Collect(t.Context())
 	if err != nil || tables.Missing == 0 || len(tables.Warnings) != 2 {
 		t.Errorf("%+v, %v", tables, err)
+	}
+}
+
+// damageObject changes the last bit of an object.
+func damageObject(t *testing.T, w *world, key string) {
+	t.Helper()
+	data, err := blobstore.Read(t.Context(), w.store, key, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[len(data)-1] ^= 1
+	if err := w.store.Put(t.Context(), key, strings.NewReader(string(data))); err != nil {
+		t.Fatal(err)
 	}
 }
 

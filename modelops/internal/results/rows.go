@@ -61,12 +61,66 @@ func OpenRows(ctx context.Context, catalog *jobs.Catalog, job *jobs.Job, dir str
 	return r, nil
 }
 
+// keys are those of the job's rows, and behind them those of its evaluations.
 func (r *Rows) keys() iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for task := range r.job.SimTasks(r.study) {
 			if !yield(task.Key(r.job.Content)) {
 				return
 			}
+		}
+		for evaluation := range r.evaluations() {
+			if !yield(contracts.EvaluationKey(r.job.Content, evaluation.Target, evaluation.Set.Keys)) {
+				return
+			}
+		}
+	}
+}
+
+// Evaluation is a target and a parameter set of the job.
+type Evaluation struct {
+	Set    jobs.ReplicateSet
+	Target string
+	Result *contracts.SimReturn // nil when there is none
+}
+
+// evaluations are the targets of each parameter set, in the study's order, without
+// results. Sets that the job's limit cuts have none.
+func (r *Rows) evaluations() iter.Seq[Evaluation] {
+	return func(yield func(Evaluation) bool) {
+		if len(r.study.Targets) == 0 {
+			return
+		}
+		for set := range r.job.Sets(r.study) {
+			if !set.Complete {
+				continue
+			}
+			for _, target := range r.study.Targets {
+				if !yield(Evaluation{Set: set, Target: target}) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Evaluations are the evaluations of the study's targets. An error ends the sequence.
+func (r *Rows) Evaluations(ctx context.Context) iter.Seq2[Evaluation, error] {
+	return func(yield func(Evaluation, error) bool) {
+		number := r.job.Tasks
+		for e := range r.evaluations() {
+			err := ctx.Err()
+			if err == nil {
+				e.Result, err = r.spool.Read(number)
+				err = r.failure(ctx, number, err)
+			}
+			if e.Result != nil && e.Result.Evaluation == nil {
+				e.Result = nil // no version writes that
+			}
+			if !yield(e, err) || err != nil {
+				return
+			}
+			number++
 		}
 	}
 }

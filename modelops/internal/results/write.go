@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 
+	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops/internal/results/table"
 )
 
@@ -62,6 +63,8 @@ type writers struct {
 	area   *staging
 	tables map[string]*tableWriter
 	dirs   map[string]string // of outputs that are no tables
+
+	lossTable *tableWriter // nil without targets
 }
 
 // filesDir is the directory, below the output directory, of outputs that are no tables.
@@ -73,6 +76,9 @@ var kept = regexp.MustCompile(`\Aset-[0-9]{5,}_replicate-[0-9]{3,}\.[A-Za-z0-9]{
 // open begins all tables, once it is known that there is a place for each.
 func (w *writers) open(answer *Tables) error {
 	files, dirs := newNames(), newNames()
+	if len(w.data.study.Targets) > 0 {
+		files.of(lossesName) // it is taken
+	}
 	for _, name := range slices.Sorted(maps.Keys(w.survey.outputs)) {
 		o := w.survey.outputs[name]
 		if len(o.files) > 0 {
@@ -89,10 +95,11 @@ func (w *writers) open(answer *Tables) error {
 		if o.tables == 0 {
 			continue
 		}
-		t, err := w.newTable(o, files.of(name))
+		t, err := w.newTable(name, files.of(name), w.survey.fields(o))
 		if err != nil {
 			return err
 		}
+		t.columns = o.columns
 		w.tables[name] = t
 	}
 	return nil
@@ -117,8 +124,14 @@ func (w *writers) take(ctx context.Context, row Row) error {
 // front is the cells in front of the output's own.
 func (w *writers) front(row Row) []table.Cell {
 	task, result := row.Task, row.Result
+	return append(w.survey.paramCells(task), table.UintCell(task.Seed), table.IntCell(int64(task.Replicate)), table.TextCell(w.Job.Bundle.String()),
+		table.TextCell(w.Job.Content.String()), environmentCell(result), table.TextCell(result.TaskID))
+}
+
+// paramCells is a task's param_id and parameters.
+func (s *survey) paramCells(task *contracts.SimTask) []table.Cell {
 	cells := []table.Cell{table.TextCell(task.Params.ID)}
-	for _, name := range w.survey.paramNames() {
+	for _, name := range s.paramNames() {
 		value, there := task.Params.Values[name]
 		if !there {
 			cells = append(cells, table.Cell{Kind: table.Null})
@@ -126,12 +139,14 @@ func (w *writers) front(row Row) []table.Cell {
 		}
 		cells = append(cells, table.ValueCell(value))
 	}
-	environment := table.Cell{Kind: table.Null}
-	if result.EnvironmentDigest != "" {
-		environment = table.TextCell(result.EnvironmentDigest)
+	return cells
+}
+
+func environmentCell(result *contracts.SimReturn) table.Cell {
+	if result.EnvironmentDigest == "" {
+		return table.Cell{Kind: table.Null}
 	}
-	return append(cells, table.UintCell(task.Seed), table.IntCell(int64(task.Replicate)), table.TextCell(w.Job.Bundle.String()),
-		table.TextCell(w.Job.Content.String()), environment, table.TextCell(result.TaskID))
+	return table.TextCell(result.EnvironmentDigest)
 }
 
 // keep writes an output that is no table to a file of its own.
@@ -170,6 +185,11 @@ func (w *writers) publish(answer *Tables) error {
 			return err
 		}
 	}
+	if w.lossTable != nil {
+		if err := w.lossTable.close(); err != nil {
+			return err
+		}
+	}
 	for _, files := range answer.Files {
 		if err := syncDirs(w.dirs[files.Name]); err != nil {
 			return err
@@ -192,14 +212,22 @@ func (w *writers) publish(answer *Tables) error {
 		}
 		answer.Tables = append(answer.Tables, t)
 	}
+	if w.lossTable != nil {
+		t, err := w.lossTable.publish(w.area)
+		if err != nil {
+			return err
+		}
+		answer.Losses.Path, answer.Losses.Parts = t.Path, t.Parts
+	}
 	return syncDirs(w.Dir)
 }
 
 // discard closes what was not published.
 func (w *writers) discard() {
 	for _, t := range w.tables {
-		if t.file != nil {
-			_ = t.file.Close()
-		}
+		t.discard()
+	}
+	if w.lossTable != nil {
+		w.lossTable.discard()
 	}
 }

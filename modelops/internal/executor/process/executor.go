@@ -9,6 +9,7 @@ package process
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"runtime"
@@ -27,6 +28,9 @@ type Executor struct {
 	Outputs   string   // directory for outputs that are too large for a line; made by Run
 	Processes int      // at most so many at once; 0 for as many as there are cores
 	Log       *slog.Logger
+
+	// Open opens the outputs of replicates that lie in the storage, for evaluations.
+	Open func(ctx context.Context, artifact contracts.Artifact) (io.ReadCloser, error)
 }
 
 // Supported is nil where worker processes can run, and else an error that says where.
@@ -58,7 +62,7 @@ func (e *Executor) Run(ctx context.Context, tasks <-chan jobs.Task, results chan
 	var wg sync.WaitGroup
 	for number := range count {
 		wg.Go(func() {
-			s := &slot{Executor: e, launcher: launcher, log: e.Log.With("worker", number)}
+			s := &slot{Executor: e, launcher: launcher, inputs: e.inputs(number), log: e.Log.With("worker", number)}
 			defer s.close()
 			for {
 				var task jobs.Task
@@ -91,6 +95,7 @@ func (e *Executor) Run(ctx context.Context, tasks <-chan jobs.Task, results chan
 type slot struct {
 	*Executor
 	launcher *launcher
+	inputs   string // directory
 	log      *slog.Logger
 	worker   *worker // nil before the first task, and after a death
 }
@@ -102,10 +107,18 @@ const tries = 2
 // run runs a task. The error is for what no task could run with, and for the context's
 // end.
 func (s *slot) run(ctx context.Context, task jobs.Task) (*contracts.SimReturn, error) {
+	task, remove, err := s.stage(ctx, task)
+	defer remove()
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if err != nil {
+		return failed(task, contracts.AsError(err)), nil
+	}
 	for try := 1; ; try++ {
 		if s.worker == nil {
 			var err error
-			if s.worker, err = s.launcher.start(s.Executor, s.log); err != nil {
+			if s.worker, err = s.launcher.start(s.Executor, s.inputs, s.log); err != nil {
 				return nil, err
 			}
 		}
@@ -117,13 +130,18 @@ func (s *slot) run(ctx context.Context, task jobs.Task) (*contracts.SimReturn, e
 			s.log.Warn("worker is gone", "task", task.Key, "code", failure.Code, "message", failure.Message)
 			s.worker.kill()
 			s.worker = nil
-			answer = &contracts.SimReturn{TaskID: task.Key, Bundle: task.Sim.Bundle.String(), Outputs: map[string]contracts.Artifact{}, Error: failure, StderrTail: failure.StderrTail}
+			answer = failed(task, failure)
 		}
 		if answer.Error == nil || !answer.Error.Retryable || try == tries {
 			return answer, nil
 		}
 		s.log.Warn("task is tried again", "task", task.Key, "code", answer.Error.Code, "message", answer.Error.Message)
 	}
+}
+
+// failed is the result of a task that has no worker's answer.
+func failed(task jobs.Task, failure *contracts.Error) *contracts.SimReturn {
+	return &contracts.SimReturn{TaskID: task.Key, Bundle: task.Sim.Bundle.String(), Outputs: map[string]contracts.Artifact{}, Error: failure, StderrTail: failure.StderrTail}
 }
 
 func (s *slot) close() {

@@ -46,7 +46,7 @@ func actAsWorker(dir string) {
 	}
 	note("pid-" + strconv.Itoa(os.Getpid()))
 	in := bufio.NewScanner(os.Stdin)
-	in.Buffer(nil, 1<<20)
+	in.Buffer(nil, 64<<20)
 	for in.Scan() {
 		task, err := contracts.ParseTask(in.Bytes())
 		if err != nil {
@@ -54,6 +54,9 @@ func actAsWorker(dir string) {
 		}
 		key := task.Key(content)
 		result := &contracts.SimReturn{TaskID: key, Outputs: map[string]contracts.Artifact{"pid": contracts.NewArtifact("text/plain", []byte(strconv.Itoa(os.Getpid())))}}
+		if task.Evaluates() {
+			result.Outputs, result.Evaluation = map[string]contracts.Artifact{}, weigh(task)
+		}
 		first := note("seen-" + key)
 		switch task.Params.Values["do"].Text() {
 		case "die":

@@ -51,8 +51,8 @@ type worker struct {
 	err    error // of Wait, once ended
 }
 
-func (l *launcher) start(e *Executor, log *slog.Logger) (*worker, error) {
-	args := []string{"exec", "--stream", "--outputs", e.Outputs}
+func (l *launcher) start(e *Executor, inputs string, log *slog.Logger) (*worker, error) {
+	args := []string{"exec", "--stream", "--outputs", e.Outputs, "--inputs", inputs}
 	if e.EnvFile != "" {
 		args = append([]string{"--env-file", e.EnvFile}, args...)
 	}

@@ -16,7 +16,7 @@ func newLauncher() *launcher { return &launcher{} }
 
 func (*launcher) close() {}
 
-func (*launcher) start(*Executor, *slog.Logger) (*worker, error) { return nil, Supported() }
+func (*launcher) start(*Executor, string, *slog.Logger) (*worker, error) { return nil, Supported() }
 
 type worker struct{}
 

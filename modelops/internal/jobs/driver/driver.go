@@ -39,8 +39,12 @@ type attempt struct {
 	results *archive.Archive
 	index   *archive.Index
 	tally   *tally
-	ran     int // tasks that this attempt has results of
+	ran     int // simulations that this attempt has results of
 	pace    pace
+
+	// Of a study with targets.
+	evaluations *tally
+	located     *located
 }
 
 // Drive takes the job, which must be submitted, and returns when it has ended. The
@@ -94,7 +98,8 @@ func (a *attempt) run(ctx context.Context) (reason string, err error) {
 		return "", err
 	}
 	a.report(ctx, false)
-	if counts, _ := a.tally.snapshot(); counts.Pending == 0 {
+	counts, _ := a.tally.snapshot()
+	if evaluations, _ := a.evaluated(); counts.Pending == 0 && (evaluations == nil || evaluations.Pending == 0) {
 		return "", nil
 	}
 	return a.execute(ctx)
@@ -114,6 +119,7 @@ func (a *attempt) plan(ctx context.Context) (err error) {
 		at, known := a.index.Find(key)
 		a.tally.plan(key, known, known && at.Job != a.job.ID)
 	}
+	a.planEvaluations()
 	a.index = nil // its work is done, and it is large
 	counts, _ := a.tally.snapshot()
 	a.Log.Info("planned", "total", counts.Total, "cached", counts.Cached, "done", counts.Succeeded-counts.Cached, "to run", counts.Pending)
@@ -123,23 +129,31 @@ func (a *attempt) plan(ctx context.Context) (err error) {
 // end makes the transition that the counts call for.
 func (a *attempt) end(ctx context.Context, reason string, fault error) (jobs.Transition, error) {
 	counts, faults := a.tally.snapshot()
-	to := jobs.Transition{State: jobs.Succeeded, Reason: reason, Errors: faults}
+	succeeded, failed := counts.Succeeded, counts.Failed
+	evaluations, more := a.evaluated()
+	if evaluations != nil {
+		succeeded, failed = succeeded+evaluations.Succeeded, failed+evaluations.Failed
+	}
+	to := jobs.Transition{State: jobs.Succeeded, Reason: reason, Evaluations: evaluations, Errors: append(faults, more...)}
 	switch {
 	case fault != nil:
 		e := contracts.AsError(fault)
 		to.State = jobs.Failed
 		to.Reason = e.Message
 		to.Errors = append([]jobs.Faults{{Error: e}}, to.Errors...)
-		if counts.Succeeded > 0 && counts.Failed > 0 {
+		if succeeded > 0 && failed > 0 {
 			to.State = jobs.Partial
 		}
-	case counts.Failed > 0 && counts.Succeeded > 0:
+	case failed > 0 && succeeded > 0:
 		to.State = jobs.Partial
-	case counts.Failed > 0:
+	case failed > 0:
 		to.State = jobs.Failed
 	}
 	counts = counts.Stopped(to.State)
 	to.Tasks = &counts
+	if evaluations != nil {
+		*evaluations = evaluations.Stopped(to.State)
+	}
 	a.report(ctx, true)
 	var ended jobs.Transition
 	err := a.persist(ctx, "end the job", func(ctx context.Context) (err error) {
@@ -162,8 +176,13 @@ func (a *attempt) end(ctx context.Context, reason string, fault error) (jobs.Tra
 func (a *attempt) report(ctx context.Context, stopped bool) {
 	p := jobs.Progress{Attempt: a.begun.Number, Token: a.begun.By.Token, Stopped: stopped, AtOnce: a.AtOnce}
 	p.Tasks, p.Errors = a.tally.snapshot()
+	evaluations, faults := a.evaluated()
+	p.Evaluations, p.Errors = evaluations, append(p.Errors, faults...)
 	if stopped {
 		p.Tasks = p.Tasks.Stopped(jobs.Running)
+		if evaluations != nil {
+			*evaluations = evaluations.Stopped(jobs.Running)
+		}
 	}
 	p.Rate = a.pace.rate(a.Catalog.Now(), a.ran)
 	if err := a.Catalog.Report(context.WithoutCancel(ctx), a.job.ID, p); err != nil {

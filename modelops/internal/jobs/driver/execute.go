@@ -22,29 +22,33 @@ const (
 // execution is the running part of an attempt.
 type execution struct {
 	*attempt
-	ctx    context.Context
-	stop   context.CancelCauseFunc
-	canary chan struct{} // closed when the first result has come
-	sink   *sink
-	streak streak
+	ctx     context.Context
+	stop    context.CancelCauseFunc
+	canary  chan struct{} // closed when the first result of a simulation has come
+	sink    *sink
+	settled chan struct{} // has one when results became durable since somebody looked
 
 	reason   string // why it ends early
 	reported time.Time
-	counts   jobs.Counts // that were reported
+	counts   [2]jobs.Counts // that were reported, of tasks and evaluations
 }
 
 // execute runs every task that waits.
 func (a *attempt) execute(ctx context.Context) (string, error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	x := &execution{attempt: a, ctx: ctx, stop: stop, canary: make(chan struct{}), sink: newSink(a), streak: streak{}, reported: a.Catalog.Now()}
+	x := &execution{attempt: a, ctx: ctx, stop: stop, canary: make(chan struct{}), sink: newSink(a), settled: make(chan struct{}, 1), reported: a.Catalog.Now()}
 	unlimit, err := a.limit(stop)
 	if err != nil {
 		return "", err
 	}
 	defer unlimit()
 	tasks, results := make(chan jobs.Task), make(chan jobs.Result, queue)
-	go x.feed(tasks)
+	if a.evaluations == nil {
+		go x.feed(tasks)
+	} else {
+		go newEvaluator(x).feed(tasks)
+	}
 	var executed error
 	go func() {
 		executed = a.Executor.Run(ctx, tasks, results)
@@ -137,7 +141,11 @@ func (x *execution) tick() {
 		x.stop(err)
 	}
 	silence := x.Catalog.Now().Sub(x.reported)
-	counts, _ := x.tally.snapshot()
+	var counts [2]jobs.Counts
+	counts[0], _ = x.tally.snapshot()
+	if evaluations, _ := x.evaluated(); evaluations != nil {
+		counts[1] = *evaluations
+	}
 	if silence >= heartbeat || counts != x.counts && silence >= reportTime {
 		x.report(x.ctx, false)
 		x.reported, x.counts = x.Catalog.Now(), counts
@@ -154,9 +162,17 @@ func (x *execution) flush(b *batch) error {
 		return err
 	}
 	for _, r := range b.results {
-		x.take(r)
+		if r.Task.Sim.Evaluates() {
+			x.takeEvaluation(r)
+		} else {
+			x.take(r)
+		}
 	}
 	*b = batch{}
+	select {
+	case x.settled <- struct{}{}:
+	default:
+	}
 	return nil
 }
 
@@ -171,7 +187,11 @@ func (x *execution) take(r jobs.Result) {
 	if x.ran == 1 {
 		defer close(x.canary) // once it is decided whether another task is to run
 	}
-	x.judge(r.Task.Key, failure)
+	first := ""
+	if x.ran == 1 {
+		first = "stopped after the first task: the others would fail alike"
+	}
+	x.judge(x.tally, r, first)
 }
 
 // batch are results that become durable together.

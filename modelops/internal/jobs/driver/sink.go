@@ -64,10 +64,13 @@ func (s *sink) prepare(ctx context.Context, r *jobs.Result) {
 		}
 	}
 	if r.Return.Error != nil {
-		r.Return.Outputs = map[string]contracts.Artifact{}
+		r.Return.Outputs, r.Return.Evaluation = map[string]contracts.Artifact{}, nil
 		if r.Return.Error.StderrTail == "" {
 			r.Return.Error.StderrTail = r.Return.StderrTail
 		}
+	}
+	for i := range r.Task.Sim.Replicates {
+		r.Task.Sim.Replicates[i].Outputs = nil // they were read, and can be large
 	}
 	// The key by which it was asked for: an answer that failed may have none.
 	r.Return.TaskID = r.Task.Key
@@ -137,5 +140,6 @@ func (s *sink) write(ctx context.Context, results []jobs.Result) error {
 	if err := s.persist(ctx, "store results", func(ctx context.Context) error { return s.good.Append(ctx, good) }); err != nil {
 		return err
 	}
+	s.located.add(s.good.Segment(), s.job.ID, good)
 	return s.persist(ctx, "store failures", func(ctx context.Context) error { return s.bad.Append(ctx, bad) })
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops/internal/jobs"
 )
 
 // defaultStopAfter is how many failures alike end a job that does not say.
@@ -32,9 +33,12 @@ func (s streak) add(failure *contracts.Error) int {
 	return s[key]
 }
 
-// judge decides whether a result ends the job.
-func (x *execution) judge(key string, failure *contracts.Error) {
-	alike := x.streak.add(failure)
+// judge decides whether a durable result ends the job, of the simulations or of the
+// evaluations, whichever the tally counts. first says in words that it ends at once by a
+// failure that has nothing to do with the task that met it; it is empty when it does not.
+func (x *execution) judge(t *tally, r jobs.Result, first string) {
+	failure := r.Return.Error
+	alike := t.streak.add(failure)
 	limit := x.job.Options.StopAfter
 	if limit == 0 {
 		limit = defaultStopAfter
@@ -42,10 +46,10 @@ func (x *execution) judge(key string, failure *contracts.Error) {
 	switch {
 	case failure == nil || x.job.Options.KeepGoing || x.reason != "":
 		return
-	case x.ran == 1 && hopeless(failure):
-		x.reason = "stopped after the first task: the others would fail alike"
+	case first != "" && hopeless(failure):
+		x.reason = first
 	case alike >= limit:
-		x.tally.lead(key, failure)
+		t.lead(r.Task.Key, failure)
 		x.reason = fmt.Sprintf("stopped after %d failures alike and no success between them", alike)
 	default:
 		return

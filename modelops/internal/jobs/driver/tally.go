@@ -35,14 +35,15 @@ type tally struct {
 	entries map[[32]byte]entry
 	faults  []jobs.Faults
 	alike   map[string]int // index in faults by signature
-	first   int            // index in faults of the kind that is to be shown first
+	streak  streak
+	first   int // index in faults of the kind that is to be shown first
 }
 
 // maxFaults bounds how many kinds of failures are told apart.
 const maxFaults = 100
 
 func newTally() *tally {
-	return &tally{entries: map[[32]byte]entry{}, alike: map[string]int{}}
+	return &tally{entries: map[[32]byte]entry{}, alike: map[string]int{}, streak: streak{}}
 }
 
 func binaryKey(key string) (b [32]byte) {
@@ -148,6 +149,19 @@ func (t *tally) lead(key string, failure *contracts.Error) {
 		t.faults = append(t.faults, jobs.Faults{Task: key, Count: 1, Error: failure})
 	}
 	t.first = i
+}
+
+// all says of several tasks whether all have results, and whether one failed.
+func (t *tally) all(keys []string) (done, failure bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	done = true
+	for _, key := range keys {
+		status := t.entries[binaryKey(key)].status
+		done = done && status == succeeded
+		failure = failure || status == failed
+	}
+	return done, failure
 }
 
 // snapshot is the counts and failures as they are.

@@ -69,6 +69,11 @@ func setup(env *testscript.Env) error {
 	env.Setenv("HOME", home)
 	env.Setenv("TMPDIR", env.WorkDir)
 	env.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	docs, err := filepath.Abs("../../../../docs")
+	if err != nil {
+		return err
+	}
+	env.Setenv("DOCS", docs)
 	mops := func(args ...string) error {
 		cmd := exec.Command(filepath.Join(bin, "mops"), args...)
 		cmd.Env, cmd.Dir = env.Vars, env.WorkDir
@@ -92,6 +97,7 @@ type jobStatus struct {
 	ID                string `json:"job_id"`
 	State             string `json:"state"`
 	Tasks             map[string]int
+	Evaluations       map[string]int
 	Started, Finished time.Time
 	Driver            *struct {
 		PID   int
@@ -119,7 +125,7 @@ func output(ts *testscript.TestScript, name string, args ...string) (string, err
 }
 
 // await waits until a job is as wanted: "await JOB STATE", "await JOB succeeded>3",
-// "await JOB lost".
+// "await JOB evaluations.succeeded>3", "await JOB lost".
 func await(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: await JOB STATE|COUNT>N|lost")
@@ -131,9 +137,13 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 		s := status(ts, args[0])
 		count, least, isCount := strings.Cut(args[1], ">")
 		n, _ := strconv.Atoi(least)
+		counts := s.Tasks
+		if name, of := strings.CutPrefix(count, "evaluations."); of {
+			count, counts = name, s.Evaluations
+		}
 		switch {
 		case args[1] == "lost" && s.Driver != nil && !s.Driver.Alive,
-			isCount && s.Tasks[count] > n,
+			isCount && counts[count] > n,
 			s.State == args[1]:
 			return
 		}

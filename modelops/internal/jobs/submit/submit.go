@@ -158,9 +158,6 @@ func (s *Submitter) checkPlaces(r *Request, study *contracts.SimulationStudy) er
 		return &contracts.Error{Code: contracts.CodeInvalidStudy, Stage: contracts.StageStudy,
 			Message: "study " + contracts.Quote(r.StudyFile) + " has no parameter sets", Hint: "a study of nothing but defaults has one empty set: {\"params\": {}}"}
 	}
-	if len(study.Targets) > 0 {
-		s.Warn("targets are not evaluated by this version: the job runs the simulations of the study")
-	}
 	return process.Supported()
 }
 
@@ -191,6 +188,7 @@ func (s *Submitter) describe(r Request, p *Plan) *jobs.Job {
 		Executor:    r.Executor,
 		Driver:      "local",
 		Tasks:       tasks,
+		Evaluations: jobs.CountEvaluations(p.Study, tasks),
 		Resources:   (&contracts.Resources{Timeout: r.Options.Timeout}).Over(p.Study.Resources),
 		Options:     r.Options,
 		Versions:    map[string]string{"contract": contracts.ContractVersion, "mops": version(), "bundle-worker": s.Programs.workerVersion},
@@ -252,10 +250,15 @@ func (p *Plan) checkEntry() error {
 			Message: "bundle " + p.Job.Bundle.String() + " does not say how its simulation is called",
 			Hint:    `add wire.py with a function wire(entrypoint, params, seed), or .modelops/manifest.json with {"wire": "module:function"} or {"command": [...]}`}
 	}
-	if p.Entry.Kind == "command" {
-		return nil
+	if p.Entry.Kind != "command" {
+		return p.Study.CheckPython()
 	}
-	return p.Study.CheckPython()
+	if len(p.Study.Targets) > 0 {
+		return &contracts.Error{Code: contracts.CodeUnsupported, Stage: contracts.StageSubmit,
+			Message: "the study has targets, and bundle " + p.Job.Bundle.String() + " is a command: a target is a function in Python, called beside the bundle's wire",
+			Hint:    "leave targets out of the study and compare its tables, or give the bundle a wire in Python"}
+	}
+	return nil
 }
 
 // size decides how many tasks run at once, now that it is known what each needs.

@@ -106,6 +106,16 @@ func (x *Index) add(name string, header Header, own string) {
 	}
 }
 
+// Add takes in a segment that the job wrote after the index was made: the keys of its
+// records, in their order.
+func (x *Index) Add(segment, job string, tasks []string) {
+	header := Header{Job: job}
+	for _, task := range tasks {
+		header.Records = append(header.Records, RecordEntry{Task: task})
+	}
+	x.add(segment, header, job)
+}
+
 // binaryKey is a key that was checked, in half the space.
 func binaryKey(task string) (key [32]byte) {
 	_, _ = hex.Decode(key[:], []byte(task))

@@ -18,6 +18,7 @@ type Writer struct {
 	now     func() time.Time
 	nonce   string
 	last    int64 // milliseconds of the last segment's name
+	segment string
 	number  int
 	known   map[string]bool // environment digests that are written down
 }
@@ -55,9 +56,13 @@ func (w *Writer) Append(ctx context.Context, batch []*contracts.SimReturn) error
 	}
 	w.last = max(w.last, now.UnixMilli())
 	w.number++
-	name := fmt.Sprintf("%012x-%s-%s-%06d", w.last, w.job, w.nonce, w.number)
-	return w.archive.store.Create(ctx, w.archive.segment(name), data)
+	w.segment = fmt.Sprintf("%012x-%s-%s-%06d", w.last, w.job, w.nonce, w.number)
+	return w.archive.store.Create(ctx, w.archive.segment(w.segment), data)
 }
+
+// Segment is the name of the segment that was written last; its records are in the order
+// of the batch.
+func (w *Writer) Segment() string { return w.segment }
 
 // note writes the environment of a result down, once.
 func (w *Writer) note(ctx context.Context, result *contracts.SimReturn) error {

@@ -148,6 +148,9 @@ func UintCell(u uint64) Cell {
 	return Cell{Kind: Whole, Int: int64(u)}
 }
 
+// FloatCell is a number.
+func FloatCell(f float64) Cell { return Cell{Kind: Float, Float: f} }
+
 // TextCell is a string.
 func TextCell(s string) Cell { return Cell{Kind: Text, Text: s} }
 
