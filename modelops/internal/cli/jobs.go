@@ -20,7 +20,7 @@ func jobsCommand() *cli.Command {
 		Usage: "submit studies, follow them, and fetch their results",
 		Subcommands: []*cli.Command{
 			submitCommand(), jobsListCommand(), jobsStatusCommand(), jobsLogsCommand(), jobsReplayCommand(), jobsCancelCommand(),
-			jobsResumeCommand(), resultsCommand(), jobsRemoveCommand(), driveCommand(),
+			jobsResumeCommand(), resultsCommand(), jobsReportCommand(), jobsRemoveCommand(), driveCommand(),
 		},
 	}
 }

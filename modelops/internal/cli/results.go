@@ -63,7 +63,7 @@ func runResults(c *cli.Context) error {
 		dir = filepath.Join("results", l.job.ID)
 	}
 	collector := &results.Collector{Catalog: l.catalog, Job: l.job, Dir: command.EnvOf(c).Path(dir), Format: format,
-		PartRows: c.Int64("rows-per-file"), Progress: collected(c)}
+		PartRows: c.Int64("rows-per-file"), Progress: collected(c, "writing tables")}
 	answer, err := collector.Collect(c.Context)
 	if err != nil {
 		return err
@@ -101,7 +101,7 @@ func formats() string {
 }
 
 // collected shows on a terminal how far the tables are.
-func collected(c *cli.Context) func(done, total int) {
+func collected(c *cli.Context, what string) func(done, total int) {
 	env := command.EnvOf(c)
 	if !env.Terminal || c.Bool("quiet") || c.String("log-format") == "json" {
 		return nil
@@ -110,7 +110,7 @@ func collected(c *cli.Context) func(done, total int) {
 	return func(done, total int) {
 		if now := done * 100 / max(1, total); now > percent {
 			percent = now
-			_, _ = fmt.Fprintf(env.Stderr, "\r\x1b[Kwriting tables: %d %%", percent)
+			_, _ = fmt.Fprintf(env.Stderr, "\r\x1b[K%s: %d %%", what, percent)
 			if done == total {
 				_, _ = io.WriteString(env.Stderr, "\r\x1b[K")
 			}

@@ -615,10 +615,10 @@ func TestSignature(t *testing.T) {
 	e := func(message string) *contracts.Error {
 		return &contracts.Error{Code: contracts.CodeModel, Type: "ValueError", Message: message}
 	}
-	if signature(e("beta 0.25 is out of range")) != signature(e("beta 3 is out of range")) {
+	if jobs.Signature(e("beta 0.25 is out of range")) != jobs.Signature(e("beta 3 is out of range")) {
 		t.Error("failures that differ in a number are told apart")
 	}
-	if signature(e("beta 3 is out of range")) == signature(e("gamma 3 is out of range")) {
+	if jobs.Signature(e("beta 3 is out of range")) == jobs.Signature(e("gamma 3 is out of range")) {
 		t.Error("different failures are taken for one")
 	}
 	if _, err := json.Marshal(jobs.Faults{Error: e("x")}); err != nil {

@@ -28,7 +28,7 @@ func (s streak) add(failure *contracts.Error) int {
 		clear(s)
 		return 0
 	}
-	key := signature(failure)
+	key := jobs.Signature(failure)
 	s[key]++
 	return s[key]
 }

@@ -2,7 +2,6 @@ package driver
 
 import (
 	"encoding/hex"
-	"regexp"
 	"slices"
 	"sync"
 
@@ -125,7 +124,7 @@ func (t *tally) done(key string, failure *contracts.Error) (kind bool) {
 }
 
 func (t *tally) fault(key string, rows int, failure *contracts.Error) (kind bool) {
-	signature := signature(failure)
+	signature := jobs.Signature(failure)
 	i, there := t.alike[signature]
 	if !there {
 		if len(t.faults) == maxFaults {
@@ -143,7 +142,7 @@ func (t *tally) fault(key string, rows int, failure *contracts.Error) (kind bool
 func (t *tally) lead(key string, failure *contracts.Error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	i, there := t.alike[signature(failure)]
+	i, there := t.alike[jobs.Signature(failure)]
 	if !there { // one of more kinds than are told apart
 		i = len(t.faults)
 		t.faults = append(t.faults, jobs.Faults{Task: key, Count: 1, Error: failure})
@@ -174,11 +173,4 @@ func (t *tally) snapshot() (jobs.Counts, []jobs.Faults) {
 		faults = slices.Insert(slices.Delete(faults, t.first, t.first+1), 0, first)
 	}
 	return t.counts, faults
-}
-
-var numbers = regexp.MustCompile(`[0-9][0-9a-fA-F.]*`)
-
-// signature is equal for failures that differ in nothing but numbers.
-func signature(e *contracts.Error) string {
-	return string(e.Code) + "\x00" + e.Type + "\x00" + numbers.ReplaceAllString(e.Message, "#")
 }
