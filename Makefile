@@ -12,7 +12,7 @@ RACE    := $(if $(shell command -v $${CC:-gcc} 2>/dev/null || command -v cc 2>/d
 PACKAGES = $(foreach m,$(MODULES),./$(m)/...)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check bench tidy docs cross peers clean
+.PHONY: help build demo test check bench tidy docs cross peers pulumi clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -30,8 +30,18 @@ peers: ## build oras and crane from their Go modules into .cache/, for the tests
 	cd modelops/internal/acceptance/peers && GOWORK=off $(GO) build -mod=readonly -o $(CURDIR)/.cache/peers/ \
 		oras.land/oras/cmd/oras github.com/google/go-containerregistry/cmd/crane
 
-test: build peers ## run every test, with real registries, Python and processes
+pulumi: ## build Pulumi's engine once into .cache/pulumi/, for the tests: 3 to 10 minutes, 2 GB of memory
+	@version=$$(sed -n 's|.*pulumi/pkg/v3 v\([^ ]*\).*|\1|p' modelops/internal/infra/enginetest/cli/go.mod); \
+	if [ "$$(.cache/pulumi/bin/pulumi version 2>/dev/null)" != $$version ]; then \
+		echo "building Pulumi $$version from its module; once, and it takes some minutes"; mkdir -p .cache/pulumi/bin; \
+		cd modelops/internal/infra/enginetest/cli && CGO_ENABLED=0 GOWORK=off $(GO) build -mod=readonly \
+			-ldflags "-s -w -X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=$$version" \
+			-o $(CURDIR)/.cache/pulumi/bin/pulumi github.com/pulumi/pulumi/pkg/v3/cmd/pulumi; \
+	fi
+
+test: build peers pulumi ## run every test, with real registries, Python and processes
 	MODELOPS_TEST_BIN=$(CURDIR)/$(BIN) MODELOPS_TEST_PEERS=$(CURDIR)/.cache/peers \
+		MODELOPS_TEST_PULUMI=$(CURDIR)/.cache/pulumi/bin/pulumi \
 		$(GO) test $(RACE) -count=1 -timeout 30m $(PACKAGES)
 
 check: build ## formatting, vet, generated documents, cross-compilation of everything, tests
