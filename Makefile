@@ -12,7 +12,7 @@ RACE    := $(if $(shell command -v $${CC:-gcc} 2>/dev/null || command -v cc 2>/d
 PACKAGES = $(foreach m,$(MODULES),./$(m)/...)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check bench tidy docs cross peers readers clean
+.PHONY: help build demo test check bench tidy docs cross peers readers pulumi clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -39,8 +39,18 @@ $(READERS)/done: modelops/internal/results/readers/requirements.txt
 	$(READERS)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: -r $<
 	@touch $@
 
-test: build peers readers ## run every test, with real registries, Python and processes
+pulumi: ## build Pulumi's engine once into .cache/pulumi/, for the tests: 3 to 10 minutes, 2 GB of memory
+	@version=$$(sed -n 's|.*pulumi/pkg/v3 v\([^ ]*\).*|\1|p' modelops/internal/infra/enginetest/cli/go.mod); \
+	if [ "$$(.cache/pulumi/bin/pulumi version 2>/dev/null)" != $$version ]; then \
+		echo "building Pulumi $$version from its module; once, and it takes some minutes"; mkdir -p .cache/pulumi/bin; \
+		cd modelops/internal/infra/enginetest/cli && CGO_ENABLED=0 GOWORK=off $(GO) build -mod=readonly \
+			-ldflags "-s -w -X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=$$version" \
+			-o $(CURDIR)/.cache/pulumi/bin/pulumi github.com/pulumi/pulumi/pkg/v3/cmd/pulumi; \
+	fi
+
+test: build peers readers pulumi ## run every test, with real registries, Python and processes
 	MODELOPS_TEST_BIN=$(CURDIR)/$(BIN) MODELOPS_TEST_PEERS=$(CURDIR)/.cache/peers MODELOPS_TEST_READERS=$(CURDIR)/$(READERS) \
+		MODELOPS_TEST_PULUMI=$(CURDIR)/.cache/pulumi/bin/pulumi \
 		$(GO) test $(RACE) -count=1 -timeout 30m $(PACKAGES)
 
 check: build ## formatting, vet, generated documents, cross-compilation of everything, tests
