@@ -1,6 +1,6 @@
 // Package infra makes, shows and removes what an environment stands on, and keeps the
 // environment file true to it. What is the same for every provider is here; a provider
-// is a package beneath. Pulumi is imported by those packages only, and by none yet.
+// is a package beneath. Pulumi is imported by those packages only.
 package infra
 
 import (
@@ -13,6 +13,7 @@ import (
 const (
 	Registry = "registry"
 	Storage  = "storage"
+	Group    = "group" // what the others lie in, where there is such a thing
 )
 
 // Phase says how a component is.
@@ -36,13 +37,17 @@ type Component struct {
 type State struct {
 	Components []Component
 	Outputs    *contracts.BundleEnvironment // nil when there is no registry; without a timestamp
+	Changed    bool                         // by the operation that answers with it
+	Notes      []string                     // what its user should know
 }
 
-// Change is one thing that Up would do.
+// Change is one thing that Up, or Down, would do.
 type Change struct {
-	Component string `json:"component"`
-	Action    string `json:"action"` // create, start, keep
-	Place     string `json:"place,omitempty"`
+	Component  string   `json:"component"`
+	Resource   string   `json:"resource,omitempty"` // of several that a component stands on
+	Action     string   `json:"action"`
+	Place      string   `json:"place,omitempty"`
+	Properties []string `json:"properties,omitempty"` // that an update changes
 }
 
 // Changes of a component.
@@ -50,6 +55,9 @@ const (
 	Create = "create"
 	Start  = "start"
 	Keep   = "keep"
+	Update = "update"
+	Stop   = "stop"
+	Delete = "delete"
 )
 
 // Destruction says whose data Down removes as well. Removing cannot be undone.
@@ -58,7 +66,8 @@ type Destruction struct{ Registry, Storage bool }
 // Any says whether any data is to be removed.
 func (d Destruction) Any() bool { return d.Registry || d.Storage }
 
-// Provider makes an environment in one kind of place. Errors are envelopes.
+// Provider makes an environment in one kind of place. Errors are envelopes. Beside an
+// error there may be a state: what is known to be there although the operation failed.
 type Provider interface {
 	// Name is the provider's, as in --provider, and Environment that of the
 	// environment that it makes.
@@ -70,6 +79,10 @@ type Provider interface {
 	Up(ctx context.Context) (*State, error)
 	// Status looks, and changes nothing.
 	Status(ctx context.Context) (*State, error)
+	// Refresh is Status after asking the place itself.
+	Refresh(ctx context.Context) (*State, error)
+	// PreviewDown says what Down would do, and does nothing.
+	PreviewDown(ctx context.Context, destroy Destruction) ([]Change, error)
 	// Down stops what costs; data stays, except what is to be destroyed.
 	Down(ctx context.Context, destroy Destruction) (*State, error)
 }

@@ -134,6 +134,31 @@ func (p *Provider) Status(ctx context.Context) (*infra.State, error) {
 	return state, nil
 }
 
+// Refresh is Status, which always looks.
+func (p *Provider) Refresh(ctx context.Context) (*infra.State, error) { return p.Status(ctx) }
+
+// PreviewDown says what Down would do.
+func (p *Provider) PreviewDown(ctx context.Context, destroy infra.Destruction) ([]infra.Change, error) {
+	state, err := p.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var changes []infra.Change
+	for _, c := range state.Components {
+		action := infra.Keep
+		switch {
+		case c.Phase == infra.Absent:
+			continue
+		case c.Name == infra.Registry && destroy.Registry, c.Name == infra.Storage && destroy.Storage:
+			action = infra.Delete
+		case c.Name == infra.Registry && c.Phase == infra.Ready:
+			action = infra.Stop
+		}
+		changes = append(changes, infra.Change{Component: c.Name, Action: action, Place: c.Place})
+	}
+	return changes, nil
+}
+
 // Down stops the registry, and then removes the data that is to be destroyed.
 func (p *Provider) Down(ctx context.Context, destroy infra.Destruction) (*infra.State, error) {
 	if _, err := p.registry.Stop(ctx); err != nil {

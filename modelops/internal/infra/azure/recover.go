@@ -1,0 +1,127 @@
+package azure
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops/internal/infra/engine"
+)
+
+// identify is the ID of what was being made when an update was interrupted.
+func (p *Provider) identify(pending engine.Pending) string {
+	if pending.Type == assignmentType {
+		scope, _ := pending.Inputs["scope"].(string)
+		name, _ := pending.Inputs["roleAssignmentName"].(string)
+		if scope == "" || name == "" {
+			return ""
+		}
+		return scope + "/providers/Microsoft.Authorization/roleAssignments/" + name
+	}
+	return p.settings.id(pending.Name)
+}
+
+// update runs the program. A resource that Azure has and the record does not, because the
+// answer to its creation was lost, is taken up if it is this environment's.
+func (p *Provider) update(ctx context.Context) (*engine.Result, error) {
+	const most = 8 // more than the program has resources
+	var taken []engine.Recovery
+	for range most {
+		result, err := p.engine.Up(ctx, p.stack(), engine.UpOptions{})
+		if result != nil {
+			result.Recovered = append(taken, result.Recovered...)
+		}
+		f, id := existing(err)
+		if f == nil || ctx.Err() != nil {
+			return result, err
+		}
+		if adoptErr := p.takeUp(ctx, f, id); adoptErr != nil {
+			return result, adoptErr
+		}
+		taken = append(taken, engine.Recovery{Pending: engine.Pending{URN: f.URN, Name: f.Name, Type: f.Type, ID: id}, Adopted: true})
+	}
+	return nil, &contracts.Error{Code: contracts.CodeInternal, Stage: contracts.StageProvision, Message: "what Azure has and what is recorded cannot be brought together"}
+}
+
+// existing is the failure to make something that is there already, and its ID.
+func existing(err error) (*engine.Failure, string) {
+	f, ok := errors.AsType[*engine.Failure](err)
+	if !ok {
+		return nil, ""
+	}
+	_, rest, found := strings.Cut(f.Message, "cannot create already existing resource '")
+	id, _, closed := strings.Cut(rest, "'")
+	if !found || !closed {
+		return nil, ""
+	}
+	return f, id
+}
+
+// takeUp records a resource that is there, unless it is somebody else's.
+func (p *Provider) takeUp(ctx context.Context, f *engine.Failure, id string) error {
+	if ours, err := p.ours(ctx, f, id); err != nil || !ours {
+		if err != nil {
+			return err
+		}
+		return &contracts.Error{Code: contracts.CodeConflict, Stage: contracts.StageProvision,
+			Message: fmt.Sprintf("%s %s is there already, and was not made for environment %s", what(f.Name), id, p.settings.Environment),
+			Hint:    "say in modelops.yaml that it is existing, or choose another name"}
+	}
+	return p.engine.Adopt(ctx, p.stack(), engine.Adoption{Type: f.Type, Name: f.Name, ID: id, Provider: "pulumi:providers:" + plugin, ProviderName: "azure"})
+}
+
+// ours says whether a resource bears this environment's marks. What bears none lies in
+// one that does.
+func (p *Provider) ours(ctx context.Context, f *engine.Failure, id string) (bool, error) {
+	if !holdsData(f.Name) {
+		return true, nil
+	}
+	marks := map[string]string{}
+	look := p.stack()
+	look.Name = p.settings.Environment + "-look" // a preview leaves nothing of it
+	look.Program = func(c *pulumi.Context) error {
+		provider, err := p.settings.provider(c)
+		if err != nil {
+			return err
+		}
+		var r struct {
+			pulumi.CustomResourceState
+			Tags     pulumi.StringMapOutput `pulumi:"tags"`
+			Metadata pulumi.StringMapOutput `pulumi:"metadata"`
+		}
+		err = c.ReadResource(f.Type, "look", pulumi.ID(id), nil, &r, pulumi.Provider(provider), pulumi.Version(pluginVersion))
+		if err != nil {
+			return err
+		}
+		done := make(chan struct{})
+		pulumi.All(r.Tags, r.Metadata).ApplyT(func(found []any) string {
+			defer close(done)
+			for _, m := range found {
+				m, _ := m.(map[string]string)
+				for key, value := range m {
+					marks[key] = value
+				}
+			}
+			return ""
+		})
+		<-done
+		return nil
+	}
+	if _, err := p.engine.Preview(ctx, look); err != nil {
+		return false, p.explain(err)
+	}
+	if f.Name == containerName {
+		m := p.settings.metadata()
+		for key, value := range m {
+			if marks[key] != value {
+				return false, nil
+			}
+		}
+		return true, nil
+	}
+	return marks[makerTag] == maker && marks[environmentTag] == p.settings.Environment, nil
+}
