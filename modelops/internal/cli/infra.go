@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"github.com/modelops-suite/modelops-go/modelops-bundle/environment"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra/config"
+	"github.com/modelops-suite/modelops-go/modelops/internal/infra/azure"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra/local"
 )
 
@@ -29,7 +31,9 @@ func infraCommand() *cli.Command {
 				Name: "up", Usage: "make the registry and the storage, and write the environment file", UsageText: "mops infra up",
 				Description: "Without configuration it makes the environment local on this machine: an OCI registry\n" +
 					"that listens on the loopback, and a directory as storage. It is found again, with its\n" +
-					"data, by another \"mops infra up\" after a restart.",
+					"data, by another \"mops infra up\" after a restart. With provider azure it makes what\n" +
+					"modelops.yaml says in Azure, changes what differs, and goes on where an earlier run\n" +
+					"ended; it never deletes or replaces what holds data.",
 				Flags: []cli.Flag{provider, force}, Action: infraUp,
 			},
 			{Name: "preview", Usage: "say what up would do", UsageText: "mops infra preview", Flags: []cli.Flag{provider}, Action: infraPreview},
@@ -46,11 +50,17 @@ func infraCommand() *cli.Command {
 				Name: "down", Usage: "stop what runs; data stays unless it is told to go", UsageText: "mops infra down\nmops infra down --destroy-registry --confirm local",
 				Flags: []cli.Flag{
 					provider, force,
+					&cli.BoolFlag{Name: "dry-run", Usage: "say what would be stopped and deleted, and do nothing"},
 					&cli.BoolFlag{Name: "destroy-registry", Usage: "remove the registry's data: every bundle in it"},
 					&cli.BoolFlag{Name: "destroy-storage", Usage: "remove the storage's data: jobs and results"},
 					&cli.StringFlag{Name: "confirm", Usage: "the environment's `NAME`, where nobody can be asked for it"},
 				},
 				Action: infraDown,
+			},
+			{
+				Name: "unlock", Usage: "free an environment whose update was killed", UsageText: "mops infra unlock",
+				Description: "The lock of an update that still runs on this machine is not broken.",
+				Flags:       []cli.Flag{provider}, Action: infraUnlock,
 			},
 		},
 	}
@@ -77,6 +87,7 @@ type target struct {
 	files   infra.Files
 	store   environment.Store
 	unasked bool // nobody named the provider
+	names   *ledger // of what is made in a cloud; nil on this machine
 }
 
 // chooseProvider is the one that --provider or modelops.yaml names; local when neither
@@ -105,10 +116,8 @@ func chooseProvider(c *cli.Context) (*target, error) {
 		}
 		t.Provider = local.New(home, launch)
 		return t, nil
-	case "azure":
-		return nil, &contracts.Error{Code: contracts.CodeUnsupported, Stage: contracts.StageProvision,
-			Message: "provider azure (by " + by + ") is not supported by this version; a later one has it",
-			Hint:    "an environment on this machine: mops infra up --provider local; one that another tool made: mops env add FILE"}
+	case azure.Name:
+		return t, t.useAzure(c, home)
 	}
 	return nil, command.Usage("mops infra up --provider local", "provider %s (by %s) is neither local nor azure", contracts.Quote(name), by)
 }
@@ -122,17 +131,23 @@ func infraUp(c *cli.Context) error {
 		command.Note(c, "this is the local environment, on this machine only; one on Azure: mops infra up --provider azure")
 	}
 	before, err := t.Status(c.Context)
-	if err != nil {
+	if err != nil && contracts.AsError(err).Code != contracts.CodeIntegrity {
 		return err
+	}
+	if before == nil { // what is recorded cannot be believed; Up makes it anew
+		before = &infra.State{}
 	}
 	if err := t.files.Check(t.Environment(), before.Outputs); err != nil && !(c.Bool("force") && contracts.AsError(err).Code == contracts.CodeConflict) {
 		return err
 	}
-	state, err := t.Up(c.Context)
-	if err != nil {
+	if err := t.names.settle(); err != nil {
 		return err
 	}
-	if was, is := before.Outputs, state.Outputs; was != nil && is != nil && was.Registry.LoginServer != is.Registry.LoginServer {
+	state, err := t.Up(c.Context)
+	if err != nil {
+		return t.failed(c, state, err)
+	}
+	if was, is := before.Outputs, state.Outputs; t.Name() == local.Name && was != nil && is != nil && was.Registry.LoginServer != is.Registry.LoginServer {
 		command.Warn(c, "the registry is now at %s: another program has the port of %s", is.Registry.LoginServer, was.Registry.LoginServer)
 	}
 	if err := t.publish(c, state); err != nil {
@@ -147,14 +162,46 @@ func infraRefresh(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	state, err := t.Status(c.Context)
+	state, err := t.Refresh(c.Context)
 	if err != nil {
-		return err
+		return t.failed(c, state, err)
 	}
 	if state.Outputs == nil {
 		return t.nothing()
 	}
 	return t.publish(c, state)
+}
+
+// failed makes the environment file true after an operation that failed in the middle,
+// when it is known what there is. Else the file stays, and the error says so.
+func (t *target) failed(c *cli.Context, state *infra.State, err error) error {
+	if state == nil {
+		return err
+	}
+	t.note(c, state)
+	if state.Outputs != nil {
+		file, fileErr := t.files.Publish(state.Outputs, c.Bool("force"))
+		if fileErr == nil {
+			if file == infra.Written {
+				command.Note(c, "%s says what there is", t.store.Path(t.Environment()))
+			}
+			return err
+		}
+		command.Warn(c, "%s", fileErr.Error())
+	}
+	if !state.Changed {
+		return err
+	}
+	e := *contracts.AsError(err)
+	e.Message += "; infrastructure changed, and the environment file did not"
+	return e.Because(err)
+}
+
+// note says what a state's user should know.
+func (t *target) note(c *cli.Context, state *infra.State) {
+	for _, line := range state.Notes {
+		command.Note(c, "%s", line)
+	}
 }
 
 // publish makes the environment file say what there is, and answers with it.
@@ -177,6 +224,7 @@ func (t *target) nothing() error {
 
 // answer prints the state.
 func (t *target) answer(c *cli.Context, state *infra.State, file infra.FileState) error {
+	t.note(c, state)
 	a := infraAnswer{
 		Environment: t.Environment(), Provider: t.Name(), EnvFile: t.store.Path(t.Environment()), FileState: file,
 		Components: state.Components,
@@ -223,6 +271,11 @@ func infraPreview(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	return t.foresee(c, changes)
+}
+
+// foresee prints what would be done.
+func (t *target) foresee(c *cli.Context, changes []infra.Change) error {
 	document := struct {
 		Environment string         `json:"environment"`
 		Provider    string         `json:"provider"`
@@ -231,7 +284,7 @@ func infraPreview(c *cli.Context) error {
 	}{t.Environment(), t.Name(), t.store.Path(t.Environment()), changes}
 	return command.Print(c, document, func(w io.Writer) {
 		for _, change := range changes {
-			fmt.Fprintf(w, "%-6s  %s  %s\n", change.Action, change.Component, change.Place)
+			fmt.Fprintf(w, "%-6s  %s  %s%s\n", change.Action, cmp.Or(change.Resource, change.Component), change.Place, inBrackets(change.Properties))
 		}
 	})
 }
@@ -257,8 +310,18 @@ func infraDown(c *cli.Context) error {
 		return err
 	}
 	destroy := infra.Destruction{Registry: c.Bool("destroy-registry"), Storage: c.Bool("destroy-storage")}
+	if c.Bool("dry-run") {
+		changes, err := t.PreviewDown(c.Context, destroy)
+		if err != nil {
+			return err
+		}
+		return t.foresee(c, changes)
+	}
 	if err := t.confirm(c, destroy); err != nil {
 		return err
+	}
+	if _, err := t.PreviewDown(c.Context, destroy); err != nil {
+		return err // before the file says that it was done
 	}
 	file := infra.Destroyed
 	if destroy.Registry {
@@ -274,6 +337,9 @@ func infraDown(c *cli.Context) error {
 	}
 	state, err := t.Down(c.Context, destroy)
 	if err != nil {
+		return t.failed(c, state, err)
+	}
+	if err := t.names.forget(destroy); err != nil {
 		return err
 	}
 	switch {
@@ -321,6 +387,13 @@ func (t *target) confirm(c *cli.Context, destroy infra.Destruction) error {
 		return command.Usage("--confirm "+name, "nothing was removed: the environment is %s, not %s", name, contracts.Quote(typed))
 	}
 	return nil
+}
+
+func inBrackets(words []string) string {
+	if len(words) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(words, ", ") + ")"
 }
 
 func flagIf(given bool, flag string) string {

@@ -27,12 +27,23 @@ type Provider struct {
 	settings Settings
 	engine   *engine.Engine
 	plugins  string // the directory that holds the plugin; empty for the released one
+	planning bool   // what the engine tells is what would happen
 }
 
-// New is the environment that settings describe. plugins is a directory that holds the
-// azure-native plugin, empty for the one that the engine installs.
-func New(settings Settings, e *engine.Engine, plugins string) *Provider {
-	return &Provider{settings: settings, engine: e, plugins: plugins}
+// New is the environment that settings describe, made by an engine of that configuration.
+// plugins is a directory that holds the azure-native plugin, empty for the one that the
+// engine installs.
+func New(settings Settings, config engine.Config, plugins string) (p *Provider, err error) {
+	p = &Provider{settings: settings, plugins: plugins}
+	if progress := config.Progress; progress != nil {
+		config.Progress = func(e engine.Event) {
+			if !p.planning {
+				progress(e)
+			}
+		}
+	}
+	p.engine, err = engine.Open(config)
+	return p, err
 }
 
 // Name is "azure".
@@ -77,7 +88,9 @@ func (p *Provider) place(c engine.Change) string {
 
 // plan is what an update would do. One that would delete or replace data is an error.
 func (p *Provider) plan(ctx context.Context) ([]engine.Change, error) {
+	p.planning = true
 	result, err := p.engine.Preview(ctx, p.stack())
+	p.planning = false
 	if err != nil {
 		return nil, p.explain(err)
 	}
@@ -254,6 +267,11 @@ func (p *Provider) Down(ctx context.Context, destroy infra.Destruction) (*infra.
 		state.Notes = append(state.Notes, fmt.Sprintf("the resource group %s stays, and costs nothing; with all that others put into it: az group delete --name %s", p.settings.Group, p.settings.Group))
 	}
 	return state, err
+}
+
+// Unlock breaks the locks that updates left which were killed, and says whose they were.
+func (p *Provider) Unlock(ctx context.Context) ([]engine.Lock, error) {
+	return p.engine.Unlock(ctx, p.stack())
 }
 
 // doomed are the URNs of what a destruction deletes.

@@ -60,13 +60,13 @@ func newBench(t *testing.T) *bench {
 // provider is a fresh one, as a command has it.
 func (b *bench) provider() *azure.Provider {
 	b.Helper()
-	e, err := engine.Open(engine.Config{Home: b.home, Environ: os.Environ(), CLI: enginetest.CLI(b), CLIBy: "test",
+	p, err := azure.New(b.settings, engine.Config{Home: b.home, Environ: os.Environ(), CLI: enginetest.CLI(b), CLIBy: "test",
 		Progress: func(ev engine.Event) { b.events = append(b.events, ev) },
-		Note:     func(line string) { b.notes = append(b.notes, line) }})
+		Note:     func(line string) { b.notes = append(b.notes, line) }}, b.Plugins)
 	if err != nil {
 		b.Fatal(err)
 	}
-	return azure.New(b.settings, e, b.Plugins)
+	return p
 }
 
 func (b *bench) up() *infra.State {

@@ -29,7 +29,7 @@ func (p *Provider) explain(err error) error {
 	case reason.status == "401" || reason.code == "ExpiredAuthenticationToken":
 		e.Code, e.Hint = contracts.CodeUnauthenticated, "az login"
 	case reason.code == "AuthorizationFailed" && f.Type == assignmentType:
-		e.Code, e.Hint = contracts.CodeDenied, "storage.auth: identity needs somebody who may assign roles (Owner or User Access Administrator); storage.auth: connection_string does not"
+		e.Code, e.Hint = contracts.CodeDenied, "storage.auth: identity needs somebody who may assign roles (Owner or User Access Administrator); storage.auth: connection-string does not"
 	case reason.status == "403":
 		e.Code, e.Hint = contracts.CodeDenied, "making an environment needs the role Contributor on the subscription, or on a resource group that is adopted"
 	case reason.code == "SubscriptionNotFound":

@@ -11,6 +11,7 @@ import (
 type Settings struct {
 	Environment  string
 	Subscription string
+	Tenant       string // empty for the signed-in one
 	Location     string
 	Tags         map[string]string // beside mops' own
 
@@ -23,11 +24,12 @@ type Settings struct {
 
 // Registry is the container registry.
 type Registry struct {
-	Name        string
-	Adopt       string // the resource ID of one that is there, and somebody else's; it is never changed
-	SKU         string // Basic, Standard, Premium
-	AdminUser   bool   // with a password, which goes into the environment file
-	LabelsScope string // of the domain name label (TenantReuse, NoReuse, …); empty: the host is the name
+	Name       string
+	Adopt      string // the resource ID of one that is there, and somebody else's; it is never changed
+	SKU        string // Basic, Standard, Premium
+	AdminUser  bool   // with a password, which goes into the environment file
+	Anonymous  bool   // whoever knows its name may pull
+	LabelScope string // of the domain name label (TenantReuse, NoReuse, …); empty: the host is the name
 }
 
 // Storage is the storage account.
@@ -37,7 +39,7 @@ type Storage struct {
 	SKU         string // Standard_LRS, …
 	Container   string
 	Identity    bool // everybody signs in, the account has no keys
-	ScratchDays int  // what lies under Scratch is deleted after so many
+	ScratchDays int  // what lies under Scratch is deleted after so many; 0: never
 }
 
 // Scratch is the prefix in the container that nobody relies on.
@@ -50,7 +52,7 @@ const (
 
 	groupType       = "azure-native:resources:ResourceGroup"
 	registryType    = "azure-native:containerregistry:Registry"
-	labelledType    = "azure-native:containerregistry/v20241101preview:Registry" // the first with labels
+	labelledType    = "azure-native:containerregistry/v20241101preview:Registry" // the first with labels and anonymous pulls
 	accountType     = "azure-native:storage:StorageAccount"
 	serviceType     = "azure-native:storage:BlobServiceProperties"
 	containerType   = "azure-native:storage:BlobContainer"
