@@ -15,8 +15,8 @@ import (
 	"github.com/modelops-suite/modelops-go/modelops-bundle/command"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/environment"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra"
-	"github.com/modelops-suite/modelops-go/modelops/internal/infra/config"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra/azure"
+	"github.com/modelops-suite/modelops-go/modelops/internal/infra/config"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra/local"
 )
 
@@ -86,7 +86,7 @@ type target struct {
 	infra.Provider
 	files   infra.Files
 	store   environment.Store
-	unasked bool // nobody named the provider
+	unasked bool    // nobody named the provider
 	names   *ledger // of what is made in a cloud; nil on this machine
 }
 
@@ -320,11 +320,11 @@ func infraDown(c *cli.Context) error {
 	if err := t.confirm(c, destroy); err != nil {
 		return err
 	}
-	if _, err := t.PreviewDown(c.Context, destroy); err != nil {
-		return err // before the file says that it was done
-	}
 	file := infra.Destroyed
 	if destroy.Registry {
+		if _, err := t.PreviewDown(c.Context, destroy); err != nil {
+			return err // before the file says that it was done
+		}
 		// The file goes first: it never names a registry that is no more.
 		retired, err := t.files.Retire(t.Environment())
 		if err != nil {

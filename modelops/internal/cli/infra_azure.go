@@ -48,7 +48,7 @@ func (t *target) useAzure(c *cli.Context, home string) error {
 	engineConfig := engine.Config{
 		Home: home, Environ: env.Environ, CLI: conf.Pulumi.CLI, CLIBy: "pulumi.cli in " + file,
 		Backend:  engine.Backend{URL: conf.Pulumi.BackendURL, SecretsProvider: conf.Pulumi.SecretsProvider},
-		Progress: newProgress(c).show,
+		Progress: newResourceLines(c).show,
 		Note:     func(line string) { command.Note(c, "%s", line) },
 	}
 	if path := env.Getenv(cliVariable); path != "" {
@@ -124,19 +124,19 @@ func infraUnlock(c *cli.Context) error {
 	})
 }
 
-// progress shows what happens to resources: a line for each that is done, and on a
+// resourceLines show what happens to resources: a line for each that is done, and on a
 // terminal below it, what is going on.
-type progress struct {
+type resourceLines struct {
 	c       *cli.Context
 	live    bool
 	running []string
 }
 
-func newProgress(c *cli.Context) *progress {
-	return &progress{c: c, live: command.EnvOf(c).Terminal && !c.Bool("quiet") && c.String("log-format") != "json"}
+func newResourceLines(c *cli.Context) *resourceLines {
+	return &resourceLines{c: c, live: command.EnvOf(c).Terminal && !c.Bool("quiet") && c.String("log-format") != "json"}
 }
 
-func (p *progress) show(e engine.Event) {
+func (p *resourceLines) show(e engine.Event) {
 	doing, done, ok := words(e.Op)
 	if !ok {
 		return
@@ -158,13 +158,13 @@ func (p *progress) show(e engine.Event) {
 	}
 }
 
-func (p *progress) clear() {
+func (p *resourceLines) clear() {
 	if p.live && len(p.running) > 0 {
 		_, _ = io.WriteString(command.EnvOf(p.c).Stderr, "\r\x1b[K")
 	}
 }
 
-func (p *progress) drop(current string) {
+func (p *resourceLines) drop(current string) {
 	for i, name := range p.running {
 		if name == current {
 			p.running = append(p.running[:i], p.running[i+1:]...)

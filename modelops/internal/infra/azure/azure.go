@@ -9,7 +9,6 @@ package azure
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -120,8 +119,11 @@ func (p *Provider) Up(ctx context.Context) (*infra.State, error) {
 // after is the state after an operation, whether it succeeded or not.
 func (p *Provider) after(ctx context.Context, result *engine.Result, err error) (*infra.State, error) {
 	state, statusErr := p.Status(context.WithoutCancel(ctx))
-	if statusErr != nil {
-		return nil, errors.Join(err, statusErr)
+	if state == nil {
+		state = &infra.State{}
+	}
+	if err == nil {
+		err = statusErr
 	}
 	if result != nil {
 		state.Changed = len(result.Changes) > 0
