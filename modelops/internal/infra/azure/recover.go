@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
+	"sync"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
@@ -80,6 +82,7 @@ func (p *Provider) ours(ctx context.Context, f *engine.Failure, id string) (bool
 	if !holdsData(f.Name) {
 		return true, nil
 	}
+	var mu sync.Mutex
 	marks := map[string]string{}
 	look := p.stack()
 	look.Name = p.settings.Environment + "-look" // a preview leaves nothing of it
@@ -97,31 +100,28 @@ func (p *Provider) ours(ctx context.Context, f *engine.Failure, id string) (bool
 		if err != nil {
 			return err
 		}
-		done := make(chan struct{})
-		pulumi.All(r.Tags, r.Metadata).ApplyT(func(found []any) string {
-			defer close(done)
-			for _, m := range found {
-				m, _ := m.(map[string]string)
-				for key, value := range m {
-					marks[key] = value
-				}
-			}
-			return ""
-		})
-		<-done
+		// What a resource does not have stays unknown in a preview, and is not waited for.
+		for _, found := range []pulumi.StringMapOutput{r.Tags, r.Metadata} {
+			found.ApplyT(func(m map[string]string) string {
+				mu.Lock()
+				defer mu.Unlock()
+				maps.Copy(marks, m)
+				return ""
+			})
+		}
 		return nil
 	}
 	if _, err := p.engine.Preview(ctx, look); err != nil {
 		return false, p.explain(err)
 	}
+	wanted := p.settings.tags()
 	if f.Name == containerName {
-		m := p.settings.metadata()
-		for key, value := range m {
-			if marks[key] != value {
-				return false, nil
-			}
-		}
-		return true, nil
+		wanted = p.settings.metadata()
 	}
-	return marks[makerTag] == maker && marks[environmentTag] == p.settings.Environment, nil
+	for key, value := range wanted {
+		if marks[key] != value {
+			return false, nil
+		}
+	}
+	return true, nil
 }

@@ -13,7 +13,6 @@ type Settings struct {
 	Subscription string
 	Tenant       string // empty for the signed-in one
 	Location     string
-	Tags         map[string]string // beside mops' own
 
 	Group      string // the resource group
 	AdoptGroup bool   // it is there, and somebody else's
@@ -145,20 +144,12 @@ func split(id string) (group, name string) {
 	return parts[4], parts[8]
 }
 
-// The tags that say whose a resource is.
-const (
-	makerTag       = "modelops-maker"
-	environmentTag = "modelops-environment"
-	maker          = "mops"
-)
+// maker is what the marks of a resource say that made it.
+const maker = "mops"
 
+// tags say whose a resource is.
 func (s Settings) tags() map[string]string {
-	tags := map[string]string{}
-	for key, value := range s.Tags {
-		tags[key] = value
-	}
-	tags[makerTag], tags[environmentTag] = maker, s.Environment
-	return tags
+	return map[string]string{"modelops-maker": maker, "modelops-environment": s.Environment}
 }
 
 // metadata says the same of the container, whose keys are those of C.
