@@ -317,9 +317,9 @@ func TestFailureAndRecovery(t *testing.T) {
 	}
 	wants(t, "second up", done(b.up(two...).Changes), []string{"create b", "create c"})
 
-	_, err = b.engine().Up(context.Background(), b.with(append(two, spec{name: "x_y"}, spec{name: "y_z"})...), engine.UpOptions{})
-	if e := contracts.AsError(err); e == nil || !strings.Contains(e.Message, "has an underscore") || len(e.Problems) != 2 {
-		t.Errorf("two that are refused: %v %+v", err, e)
+	_, err = b.engine().Up(context.Background(), b.with(append(two, spec{name: "x_y"})...), engine.UpOptions{})
+	if e := contracts.AsError(err); e == nil || !strings.Contains(e.Message, "x_y (toy:index:Thing): ") || !strings.Contains(e.Message, "has an underscore") {
+		t.Errorf("what the provider refuses: %v", err)
 	}
 	stack := b.stack
 	stack.Program = func(*pulumi.Context) error { return errors.New("the configuration has no location") }
@@ -404,22 +404,31 @@ func TestKilledEngine(t *testing.T) {
 			if err != nil || len(status.Pending)+len(status.Locks) != 0 || len(status.Resources) != 2 {
 				t.Errorf("status: %+v %v", status, err)
 			}
+			b.searchSecrets()
 		})
 	}
 }
 
 func TestKilledProvider(t *testing.T) {
-	b := newBench(t)
-	b.cloud.Inject(t, enginetest.Fault{Op: "create", Name: "b", After: true, Do: enginetest.KillProvider})
-	two := []spec{{name: "a", size: "1"}, {name: "b", size: "1", needs: "a"}}
-	if _, err := b.engine().Up(context.Background(), b.with(two...), engine.UpOptions{}); err == nil {
-		t.Fatal("up without its provider succeeded")
-	} else {
-		t.Log(describe(err))
+	for name, after := range map[string]bool{"before the effect": false, "after the effect": true} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.cloud.Inject(t, enginetest.Fault{Op: "create", Name: "b", After: after, Do: enginetest.KillProvider})
+			two := []spec{{name: "a", size: "1"}, {name: "b", size: "1", needs: "a"}}
+			_, err := b.engine().Up(context.Background(), b.with(two...), engine.UpOptions{})
+			if e := contracts.AsError(err); e == nil || e.Code != contracts.CodeFailed || !strings.HasPrefix(e.Message, "create b ") {
+				t.Fatalf("up without its provider: %v", err)
+			}
+			b.noOrphans()
+			result := b.up(two...)
+			if len(result.Recovered) != 1 || result.Recovered[0].Adopted != after {
+				t.Errorf("recovered: %+v", result.Recovered)
+			}
+			wants(t, "cloud", b.ids(), []string{"/things/a", "/things/b"})
+			wants(t, "nothing more to do", done(b.up(two...).Changes), []string(nil))
+			b.searchSecrets()
+		})
 	}
-	result := b.up(two...)
-	wants(t, "cloud", b.ids(), []string{"/things/a", "/things/b"})
-	t.Logf("%v %+v", done(result.Changes), result.Recovered)
 }
 
 func TestInterrupt(t *testing.T) {
