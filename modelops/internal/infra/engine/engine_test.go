@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -41,9 +42,15 @@ var toy = enginetest.Provider{
 }
 
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "first-run" {
-		firstRun()
-		return
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case "first-run":
+			firstRun()
+			return
+		case "up":
+			upAlone()
+			return
+		}
 	}
 	enginetest.Main(m, toy)
 }
@@ -527,4 +534,50 @@ func TestLocked(t *testing.T) {
 		t.Errorf("the first: %v", describe(err))
 	}
 	wants(t, "cloud", b.ids(), []string{"/things/a"})
+}
+
+// upAlone is a process that makes a and b, to be killed.
+func upAlone() {
+	e, err := engine.Open(engine.Config{Home: os.Args[2], CLI: os.Args[3], Environ: os.Environ()})
+	if err == nil {
+		_, err = e.Up(context.Background(), engine.Stack{Project: "modelops", Name: "dev-data",
+			Plugins: []engine.Plugin{{Name: "toy", Version: "1.0.0", Path: os.Args[4]}},
+			Program: program(spec{name: "a", size: "1"}, spec{name: "b", size: "1", needs: "a"})}, engine.UpOptions{})
+	}
+	if err != nil {
+		panic(err)
+	}
+}
+
+// When the command itself is killed, the engine finishes the resource at hand, records
+// it and ends.
+func TestKilledCommand(t *testing.T) {
+	b := newBench(t)
+	fault := b.cloud.Inject(t, enginetest.Fault{Op: "create", Name: "a", Do: enginetest.Wait})
+	command := exec.Command(os.Args[0], "up", b.home, enginetest.CLI(t), b.stack.Plugins[0].Path)
+	command.Env = b.config.Environ
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	fault.Await(t)
+	if err := command.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = command.Wait() // killed
+	_, err := b.engine().Up(context.Background(), b.with(), engine.UpOptions{BreakLock: true})
+	if e := contracts.AsError(err); e == nil || e.Code != contracts.CodeConflict || !strings.Contains(e.Message, "which is running") {
+		t.Errorf("up while the engine runs: %v", err)
+	}
+	fault.Lift()
+	b.noOrphans()
+	status, err := b.engine().Status(context.Background(), b.stack)
+	if err != nil {
+		t.Fatal(describe(err))
+	}
+	if len(status.Pending)+len(status.Locks) != 0 || len(status.Resources) != 1 {
+		t.Errorf("the engine left %+v", status)
+	}
+	b.up(spec{name: "a", size: "1"}, spec{name: "b", size: "1", needs: "a"})
+	wants(t, "cloud", b.ids(), []string{"/things/a", "/things/b"})
+	wants(t, "creations", len(b.cloud.Calls(t, "create")), 2)
 }
