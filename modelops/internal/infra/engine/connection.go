@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -40,13 +41,13 @@ type connection struct {
 }
 
 // run runs one of the program's other commands in the stack's place.
-func (c *connection) run(ctx context.Context, args ...string) (string, error) {
+func (c *connection) run(ctx context.Context, stdin io.Reader, args ...string) (string, error) {
 	w := c.auto.Workspace()
 	environ := []string{"PULUMI_HOME=" + w.PulumiHome()}
 	for name, value := range w.GetEnvVars() {
 		environ = append(environ, name+"="+value)
 	}
-	out, _, _, err := c.cli.Run(ctx, w.WorkDir(), nil, nil, nil, environ, args...)
+	out, _, _, err := c.cli.Run(ctx, w.WorkDir(), stdin, nil, nil, environ, args...)
 	return out, err
 }
 

@@ -23,6 +23,7 @@
 //	$MODELOPS_HOME/pulumi/go/home/                    PULUMI_HOME: pinned plugins
 //	$MODELOPS_HOME/pulumi/go/work/PROJECT/STACK/      Pulumi.yaml and Pulumi.STACK.yaml
 //	$MODELOPS_HOME/pulumi/go/snapshots/PROJECT/STACK/ the state before each of the last 10 updates
+//	$MODELOPS_HOME/pulumi/go/unsettled/               what interrupted updates may have made
 //	$MODELOPS_HOME/pulumi/go/locks/PROJECT.STACK      the lock among the commands of this machine
 //
 // The Python suite's state lies beside, under pulumi/backend, and is never touched. With
@@ -182,6 +183,10 @@ func (l layout) snapshots(s Stack) string {
 
 func (l layout) lock(s Stack) string {
 	return filepath.Join(l.dir, "locks", s.Project+"."+s.Name)
+}
+
+func (l layout) unsettled(s Stack) string {
+	return filepath.Join(l.dir, "unsettled", s.Project+"."+s.Name+".json")
 }
 
 func (l layout) engineLocks(s Stack) string {

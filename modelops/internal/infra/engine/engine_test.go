@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -41,9 +42,15 @@ var toy = enginetest.Provider{
 }
 
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "first-run" {
-		firstRun()
-		return
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case "first-run":
+			firstRun()
+			return
+		case "up":
+			upAlone()
+			return
+		}
 	}
 	enginetest.Main(m, toy)
 }
@@ -317,9 +324,9 @@ func TestFailureAndRecovery(t *testing.T) {
 	}
 	wants(t, "second up", done(b.up(two...).Changes), []string{"create b", "create c"})
 
-	_, err = b.engine().Up(context.Background(), b.with(append(two, spec{name: "x_y"}, spec{name: "y_z"})...), engine.UpOptions{})
-	if e := contracts.AsError(err); e == nil || !strings.Contains(e.Message, "has an underscore") || len(e.Problems) != 2 {
-		t.Errorf("two that are refused: %v %+v", err, e)
+	_, err = b.engine().Up(context.Background(), b.with(append(two, spec{name: "x_y"})...), engine.UpOptions{})
+	if e := contracts.AsError(err); e == nil || !strings.Contains(e.Message, "x_y (toy:index:Thing): ") || !strings.Contains(e.Message, "has an underscore") {
+		t.Errorf("what the provider refuses: %v", err)
 	}
 	stack := b.stack
 	stack.Program = func(*pulumi.Context) error { return errors.New("the configuration has no location") }
@@ -404,22 +411,31 @@ func TestKilledEngine(t *testing.T) {
 			if err != nil || len(status.Pending)+len(status.Locks) != 0 || len(status.Resources) != 2 {
 				t.Errorf("status: %+v %v", status, err)
 			}
+			b.searchSecrets()
 		})
 	}
 }
 
 func TestKilledProvider(t *testing.T) {
-	b := newBench(t)
-	b.cloud.Inject(t, enginetest.Fault{Op: "create", Name: "b", After: true, Do: enginetest.KillProvider})
-	two := []spec{{name: "a", size: "1"}, {name: "b", size: "1", needs: "a"}}
-	if _, err := b.engine().Up(context.Background(), b.with(two...), engine.UpOptions{}); err == nil {
-		t.Fatal("up without its provider succeeded")
-	} else {
-		t.Log(describe(err))
+	for name, after := range map[string]bool{"before the effect": false, "after the effect": true} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.cloud.Inject(t, enginetest.Fault{Op: "create", Name: "b", After: after, Do: enginetest.KillProvider})
+			two := []spec{{name: "a", size: "1"}, {name: "b", size: "1", needs: "a"}}
+			_, err := b.engine().Up(context.Background(), b.with(two...), engine.UpOptions{})
+			if e := contracts.AsError(err); e == nil || e.Code != contracts.CodeFailed || !strings.HasPrefix(e.Message, "create b ") {
+				t.Fatalf("up without its provider: %v", err)
+			}
+			b.noOrphans()
+			result := b.up(two...)
+			if len(result.Recovered) != 1 || result.Recovered[0].Adopted != after {
+				t.Errorf("recovered: %+v", result.Recovered)
+			}
+			wants(t, "cloud", b.ids(), []string{"/things/a", "/things/b"})
+			wants(t, "nothing more to do", done(b.up(two...).Changes), []string(nil))
+			b.searchSecrets()
+		})
 	}
-	result := b.up(two...)
-	wants(t, "cloud", b.ids(), []string{"/things/a", "/things/b"})
-	t.Logf("%v %+v", done(result.Changes), result.Recovered)
 }
 
 func TestInterrupt(t *testing.T) {
@@ -518,4 +534,50 @@ func TestLocked(t *testing.T) {
 		t.Errorf("the first: %v", describe(err))
 	}
 	wants(t, "cloud", b.ids(), []string{"/things/a"})
+}
+
+// upAlone is a process that makes a and b, to be killed.
+func upAlone() {
+	e, err := engine.Open(engine.Config{Home: os.Args[2], CLI: os.Args[3], Environ: os.Environ()})
+	if err == nil {
+		_, err = e.Up(context.Background(), engine.Stack{Project: "modelops", Name: "dev-data",
+			Plugins: []engine.Plugin{{Name: "toy", Version: "1.0.0", Path: os.Args[4]}},
+			Program: program(spec{name: "a", size: "1"}, spec{name: "b", size: "1", needs: "a"})}, engine.UpOptions{})
+	}
+	if err != nil {
+		panic(err)
+	}
+}
+
+// When the command itself is killed, the engine finishes the resource at hand, records
+// it and ends.
+func TestKilledCommand(t *testing.T) {
+	b := newBench(t)
+	fault := b.cloud.Inject(t, enginetest.Fault{Op: "create", Name: "a", Do: enginetest.Wait})
+	command := exec.Command(os.Args[0], "up", b.home, enginetest.CLI(t), b.stack.Plugins[0].Path)
+	command.Env = b.config.Environ
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	fault.Await(t)
+	if err := command.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = command.Wait() // killed
+	_, err := b.engine().Up(context.Background(), b.with(), engine.UpOptions{BreakLock: true})
+	if e := contracts.AsError(err); e == nil || e.Code != contracts.CodeConflict || !strings.Contains(e.Message, "which is running") {
+		t.Errorf("up while the engine runs: %v", err)
+	}
+	fault.Lift()
+	b.noOrphans()
+	status, err := b.engine().Status(context.Background(), b.stack)
+	if err != nil {
+		t.Fatal(describe(err))
+	}
+	if len(status.Pending)+len(status.Locks) != 0 || len(status.Resources) != 1 {
+		t.Errorf("the engine left %+v", status)
+	}
+	b.up(spec{name: "a", size: "1"}, spec{name: "b", size: "1", needs: "a"})
+	wants(t, "cloud", b.ids(), []string{"/things/a", "/things/b"})
+	wants(t, "creations", len(b.cloud.Calls(t, "create")), 2)
 }

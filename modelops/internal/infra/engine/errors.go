@@ -65,7 +65,7 @@ func distinct(failures []*Failure) []*Failure {
 	for _, f := range failures {
 		switch {
 		case f.Name == "" || f.Type == "pulumi:pulumi:Stack":
-			if !strings.HasPrefix(f.Message, "update failed") && !strings.HasPrefix(f.Message, "preview failed") {
+			if !regexp.MustCompile(`^[a-z ]+ (failed|canceled)$`).MatchString(f.Message) { // says nothing by itself
 				other = append(other, &Failure{Message: f.Message})
 			}
 		case !seen[f.URN]:

@@ -78,12 +78,13 @@ type watcher struct {
 	begun    map[string]time.Time
 	changes  []Change
 	failed   map[string]Change // by URN
+	unmade   map[string]*apitype.StepEventStateMetadata
 	failures []*Failure
 }
 
 func watch(progress func(Event), secret redactor) *watcher {
 	w := &watcher{events: make(chan events.EngineEvent, 64), stop: make(chan struct{}), stopped: make(chan struct{}),
-		progress: progress, secret: secret, begun: map[string]time.Time{}, failed: map[string]Change{}}
+		progress: progress, secret: secret, begun: map[string]time.Time{}, failed: map[string]Change{}, unmade: map[string]*apitype.StepEventStateMetadata{}}
 	go w.run()
 	return w
 }
@@ -142,6 +143,9 @@ func (w *watcher) see(ev apitype.EngineEvent) {
 		if c, ok := changeOf(ev.ResOpFailedEvent.Metadata); ok {
 			c.Duration = w.since(c)
 			w.failed[c.URN] = c
+			if c.Op == Create {
+				w.unmade[c.URN] = ev.ResOpFailedEvent.Metadata.New
+			}
 			w.progress(Event{Change: c, Phase: Failed, Message: w.messageOf(c.URN)})
 		}
 	case ev.DiagnosticEvent != nil:
@@ -173,6 +177,20 @@ func (w *watcher) messageOf(urn string) string {
 		}
 	}
 	return ""
+}
+
+// lost are the creations whose provider went away: nobody knows how they ended.
+func (w *watcher) lost() []operation {
+	var lost []operation
+	for _, f := range w.failures {
+		gone := strings.Contains(f.Message, "error reading from server") || strings.Contains(f.Message, "transport is closing") ||
+			strings.Contains(f.Message, "connection refused")
+		if state := w.unmade[f.URN]; gone && state != nil {
+			lost = append(lost, creation(state))
+			delete(w.unmade, f.URN)
+		}
+	}
+	return lost
 }
 
 func (w *watcher) since(c Change) time.Duration {

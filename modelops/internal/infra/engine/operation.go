@@ -158,7 +158,7 @@ func (e *Engine) unprotect(ctx context.Context, c *connection, o DestroyOptions)
 		return &contracts.Error{Code: contracts.CodeConflict, Stage: contracts.StageProvision,
 			Message: fmt.Sprintf("stack %s holds what is protected: %s", c.stack.Name, strings.Join(names, ", "))}
 	}
-	_, err = c.run(ctx, append([]string{"state", "unprotect", "--yes", "--stack", c.stack.Name}, urns...)...)
+	_, err = c.run(ctx, nil, append([]string{"state", "unprotect", "--yes", "--stack", c.stack.Name}, urns...)...)
 	if err != nil {
 		return e.explain(ctx, c, "unprotect", err, nil)
 	}
@@ -170,13 +170,13 @@ func (e *Engine) begin(ctx context.Context, s Stack, how access, breakLock bool)
 	if err := e.check(s); err != nil {
 		return nil, nil, err
 	}
-	release, err = e.hold(s)
+	unhold, err := e.hold(s)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer func() {
 		if err != nil {
-			release()
+			unhold()
 		}
 	}()
 	locks, err := e.locks(s)
@@ -201,7 +201,7 @@ func (e *Engine) begin(ctx context.Context, s Stack, how access, breakLock bool)
 	if err := e.snapshot(s); err != nil {
 		return nil, nil, err
 	}
-	return c, release, e.plugins(ctx, c)
+	return c, unhold, e.plugins(ctx, c)
 }
 
 // operate runs one operation of the engine and watches it.
@@ -217,6 +217,11 @@ func (e *Engine) operate(ctx context.Context, c *connection, verb string, run fu
 		return result, nil
 	}
 	said := c.cli.Stderr()
+	if lost := w.lost(); len(lost) > 0 {
+		if err := e.remember(c.stack, lost); err != nil {
+			return result, err
+		}
+	}
 	e.learn(c)
 	for _, f := range w.failures {
 		f.Message = e.secret.text(f.Message)

@@ -35,7 +35,14 @@ func (e *Engine) Status(ctx context.Context, s Stack) (*Status, error) {
 	if err != nil {
 		return nil, err
 	}
-	status := &Status{Exists: true, Pending: state.pending()}
+	unsettled, err := e.unsettled(s, state)
+	if err != nil {
+		return nil, err
+	}
+	status := &Status{Exists: true}
+	for _, op := range unsettled {
+		status.Pending = append(status.Pending, op.pending())
+	}
 	for _, r := range state.Resources {
 		if r.Custom && !isEngines(r.Type) {
 			status.Resources = append(status.Resources, Resource{URN: r.URN, Name: urnName(r.URN), Type: r.Type, ID: r.ID, Protected: r.Protect})

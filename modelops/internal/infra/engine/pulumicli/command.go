@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
 	"slices"
 	"time"
@@ -60,27 +61,70 @@ func (c *Command) Run(ctx context.Context, workdir string, stdin io.Reader, stdo
 	environ []string, args ...string,
 ) (string, string, int, error) {
 	args = append([]string{"--non-interactive"}, args...)
-	var stdout, stderr bytes.Buffer
 	cmd := exec.Command(c.path, args...)
 	cmd.Dir, cmd.Stdin = workdir, stdin
 	cmd.Env = append(append(slices.Clone(c.environ), environ...), "PULUMI_AUTOMATION_API=true")
-	cmd.Stdout = io.MultiWriter(append(slices.Clone(stdouts), &stdout)...)
-	cmd.Stderr = io.MultiWriter(append(slices.Clone(stderrs), &stderr)...)
 	cmd.WaitDelay = waitDelay
 	session(cmd)
-	code, err := -2, cmd.Start()
-	if err == nil {
-		interrupt := c.Interrupt
-		switch args[1] { // after --non-interactive
-		case "up", "preview", "refresh", "destroy":
-		default:
-			interrupt = nil
-		}
+	interrupt, receive := c.Interrupt, pipes
+	switch args[1] { // after --non-interactive
+	case "up", "preview", "refresh", "destroy":
+		receive = files
+	default:
+		interrupt = nil
+	}
+	output, err := receive(cmd)
+	if err != nil {
+		return "", "", -2, err
+	}
+	code := -2
+	if err = cmd.Start(); err == nil {
 		err = c.wait(ctx, cmd, interrupt)
 		code = cmd.ProcessState.ExitCode()
 	}
-	c.stderr = stderr.String()
-	return stdout.String(), stderr.String(), code, err
+	stdout, stderr := output()
+	c.stderr = string(stderr)
+	for _, w := range stdouts {
+		_, _ = w.Write(stdout)
+	}
+	for _, w := range stderrs {
+		_, _ = w.Write(stderr)
+	}
+	return string(stdout), string(stderr), code, err
+}
+
+// pipes and files receive a program's output; read is for after its end. Into a pipe it
+// writes with its life: when this process is killed, so is the program, at its next word.
+// An update must go on then, and what it prints holds no secrets, so that it gets files.
+func pipes(cmd *exec.Cmd) (read func() (stdout, stderr []byte), err error) {
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	return func() ([]byte, []byte) { return stdout.Bytes(), stderr.Bytes() }, nil
+}
+
+func files(cmd *exec.Cmd) (read func() (stdout, stderr []byte), err error) {
+	stdout, err := os.CreateTemp("", "pulumi-stdout-")
+	if err != nil {
+		return nil, err
+	}
+	stderr, err := os.CreateTemp("", "pulumi-stderr-")
+	if err != nil {
+		drain(stdout)
+		return nil, err
+	}
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	return func() ([]byte, []byte) { return drain(stdout), drain(stderr) }, nil
+}
+
+// drain is what was written to a file, which it removes.
+func drain(f *os.File) []byte {
+	defer os.Remove(f.Name())
+	defer f.Close()
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil
+	}
+	data, _ := io.ReadAll(f) // what was read is of use
+	return data
 }
 
 // wait returns when the program has ended, and its session with it.
