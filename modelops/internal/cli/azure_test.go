@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -101,10 +103,30 @@ func (b *azureBench) mops(code int, args ...string) (stdout, stderr string) {
 func (b *azureBench) killed(args ...string) {
 	b.Helper()
 	b.paused(func(p azuretest.Paused, cmd *exec.Cmd) {
-		for _, pid := range []int{cmd.Process.Pid, p.Engine, p.Plugin} {
+		pids := []int{cmd.Process.Pid, p.Engine, p.Plugin}
+		for _, pid := range pids {
 			_ = syscall.Kill(pid, syscall.SIGKILL) // one may follow another by itself
 		}
+		tick, deadline := time.NewTicker(5*time.Millisecond), time.After(30*time.Second)
+		defer tick.Stop()
+		for slices.ContainsFunc(pids, runs) {
+			select {
+			case <-tick.C:
+			case <-deadline:
+				b.Fatal("what was killed still runs after 30 s")
+			}
+		}
 	}, args...)
+}
+
+// runs says whether a process has not ended.
+func runs(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	_, state, _ := strings.Cut(string(stat), ") ")
+	return !strings.HasPrefix(state, "Z")
 }
 
 // paused runs a command, does something while an operation on Azure waits, and then lets

@@ -31,12 +31,8 @@ func (p *Provider) identify(pending engine.Pending) string {
 // answer to its creation was lost, is taken up if it is this environment's.
 func (p *Provider) update(ctx context.Context) (*engine.Result, error) {
 	const most = 8 // more than the program has resources
-	var taken []engine.Recovery
 	for range most {
 		result, err := p.engine.Up(ctx, p.stack(), engine.UpOptions{})
-		if result != nil {
-			result.Recovered = append(taken, result.Recovered...)
-		}
 		f, id := existing(err)
 		if f == nil || ctx.Err() != nil {
 			return result, err
@@ -44,7 +40,6 @@ func (p *Provider) update(ctx context.Context) (*engine.Result, error) {
 		if adoptErr := p.takeUp(ctx, f, id); adoptErr != nil {
 			return result, adoptErr
 		}
-		taken = append(taken, engine.Recovery{Pending: engine.Pending{URN: f.URN, Name: f.Name, Type: f.Type, ID: id}, Adopted: true})
 	}
 	return nil, &contracts.Error{Code: contracts.CodeInternal, Stage: contracts.StageProvision, Message: "what Azure has and what is recorded cannot be brought together"}
 }
@@ -73,7 +68,7 @@ func (p *Provider) takeUp(ctx context.Context, f *engine.Failure, id string) err
 			Message: fmt.Sprintf("%s %s is there already, and was not made for environment %s", what(f.Name), id, p.settings.Environment),
 			Hint:    "say in modelops.yaml that it is existing, or choose another name"}
 	}
-	return p.engine.Adopt(ctx, p.stack(), engine.Adoption{Type: f.Type, Name: f.Name, ID: id, Provider: "pulumi:providers:" + plugin, ProviderName: "azure"})
+	return p.engine.Adopt(ctx, p.stack(), f)
 }
 
 // ours says whether a resource bears this environment's marks. What bears none lies in

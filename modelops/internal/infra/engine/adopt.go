@@ -3,28 +3,40 @@ package engine
 import (
 	"context"
 	"fmt"
+
+	"github.com/modelops-suite/modelops-go/contracts"
 )
 
-// Adoption is a resource that the cloud has and a stack does not.
-type Adoption struct {
-	Type, Name, ID         string // the program's type and name for it, and the provider's ID
-	Provider, ProviderName string // type and name of the provider's resource in the stack
-}
-
-// Adopt records a resource in a stack, as the provider describes it. The program must
-// register it with that type and name: the next update makes it agree with the program.
-func (e *Engine) Adopt(ctx context.Context, s Stack, a Adoption) error {
+// Adopt has the next update of a stack look for a resource that it could not create
+// because the cloud has it already: the answer to an earlier creation was lost. It is
+// found by Stack.Identify, of which it has the URN, type and name. Whose the resource is
+// must have been asked before.
+func (e *Engine) Adopt(ctx context.Context, s Stack, f *Failure) error {
 	c, release, err := e.begin(ctx, s, reading, false)
 	if err != nil {
 		return err
 	}
 	defer release()
-	e.config.Note(fmt.Sprintf("%s is there already; taking it up", a.Name))
-	provider := fmt.Sprintf("%s=urn:pulumi:%s::%s::%s::%s", a.ProviderName, s.Name, s.Project, a.Provider, a.ProviderName)
-	_, err = c.run(context.WithoutCancel(ctx), "import", "--yes", "--skip-preview", "--generate-code=false", "--protect=false",
-		"--stack", s.Name, "--provider", provider, a.Type, a.Name, a.ID)
+	state, err := e.export(ctx, c)
 	if err != nil {
-		return e.explain(ctx, c, "adoption", err, nil)
+		return err
 	}
-	return nil
+	made := operation{Type: "creating", Resource: map[string]any{"urn": f.URN, "type": f.Type, "custom": true, "inputs": map[string]any{}}}
+	for _, r := range state.Resources {
+		switch {
+		case r.Type == stackType:
+			made.Resource["parent"] = r.URN
+		case r.Type == providerType(f.Type):
+			made.Resource["provider"] = r.URN + "::" + r.ID
+		}
+	}
+	if made.Resource["provider"] == nil {
+		return &contracts.Error{Code: contracts.CodeInternal, Stage: contracts.StageProvision,
+			Message: fmt.Sprintf("stack %s has no provider of %s", s.Name, f.Type)}
+	}
+	unsettled, err := e.unsettled(s, state)
+	if err != nil {
+		return err
+	}
+	return e.remember(s, append(unsettled, made))
 }

@@ -234,6 +234,15 @@ func changeOf(m apitype.StepEventMetadata) (c Change, ok bool) {
 	return c, true
 }
 
+// stackType is the type of the resource that all others of a stack are below.
+const stackType = "pulumi:pulumi:Stack"
+
+// providerType is the type of the provider that serves a type.
+func providerType(typ string) string {
+	packageName, _, _ := strings.Cut(typ, ":")
+	return "pulumi:providers:" + packageName
+}
+
 // isEngines says whether a type is of the engine's own bookkeeping.
 func isEngines(typ string) bool {
 	return typ == "pulumi:pulumi:Stack" || strings.HasPrefix(typ, "pulumi:providers:")

@@ -23,8 +23,11 @@ func processes() []int {
 	return pids
 }
 
-// Runs says whether a process is a running pulumi.
+// Runs says whether a process is a running pulumi. One that has ended and that nobody
+// has waited for is not.
 func Runs(pid int) bool {
-	name, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/comm")
-	return err == nil && strings.TrimSpace(string(name)) == executable
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat") // "123 (pulumi) S …"
+	_, rest, _ := strings.Cut(string(stat), " (")
+	name, state, found := strings.Cut(rest, ") ")
+	return err == nil && found && name == executable && !strings.HasPrefix(state, "Z") && !strings.HasPrefix(state, "X")
 }
