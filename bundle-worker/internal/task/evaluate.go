@@ -33,12 +33,14 @@ func (r *running) evaluate(ctx context.Context, p *prepared) error {
 	if err != nil {
 		return err
 	}
-	limited, cancel := r.limit(ctx, r.asked)
-	defer cancel()
-	if err := r.warm(limited, p, r.asked); err != nil {
+	starting, started := startLimit(ctx)
+	defer started()
+	if err := r.warm(starting, p, r.asked); err != nil {
 		return err
 	}
 	r.record(p)
+	limited, cancel := r.limit(ctx, r.asked)
+	defer cancel()
 	p.used = true
 	began := time.Now()
 	r.result.Evaluation, err = p.session.Evaluate(limited, target, replicates)

@@ -132,13 +132,11 @@ func (r *running) runCommand(ctx context.Context, p *prepared, collect *wire.Col
 }
 
 func (r *running) runWire(ctx context.Context, p *prepared, collect *wire.Collector) error {
-	limited, cancel := r.limit(ctx, r.asked)
-	defer cancel()
 	for {
 		// What earlier tasks left in the process counts, too. A task that is not the first
 		// and is killed for memory has another try in a process of its own.
-		earlier, err := r.runOnce(limited, p, collect)
-		again := earlier && err != nil && limited.Err() == nil && p.session != nil && p.session.Exceeded()
+		earlier, err := r.runOnce(ctx, p, collect)
+		again := earlier && err != nil && ctx.Err() == nil && p.session != nil && p.session.Exceeded()
 		if p.session != nil && (r.Config.Cold || p.session.Dead()) {
 			p.cool()
 		}
@@ -150,18 +148,28 @@ func (r *running) runWire(ctx context.Context, p *prepared, collect *wire.Collec
 
 // runOnce calls the wire; earlier says whether its process has had other tasks.
 func (r *running) runOnce(ctx context.Context, p *prepared, collect *wire.Collector) (earlier bool, err error) {
-	if err := r.warm(ctx, p, r.asked); err != nil {
+	if err := r.ready(ctx, p); err != nil {
 		return false, err
 	}
-	r.record(p) // before the wire is imported: an import that fails is about this
-	if err := p.load(ctx); err != nil {
-		return false, err
-	}
+	limited, cancel := r.limit(ctx, r.asked)
+	defer cancel()
 	earlier, p.used = p.used, true
 	began := time.Now()
-	err = p.session.Run(ctx, r.task, collect)
+	err = p.session.Run(limited, r.task, collect)
 	r.result.Seconds, r.output = time.Since(began).Seconds(), p.session.Output()
 	return earlier, err
+}
+
+// ready has a process with the wire imported. The task's own time limit is for the
+// simulation: how long this takes depends on who else uses the machine.
+func (r *running) ready(ctx context.Context, p *prepared) error {
+	starting, cancel := startLimit(ctx)
+	defer cancel()
+	if err := r.warm(starting, p, r.asked); err != nil {
+		return err
+	}
+	r.record(p) // before the wire is imported: an import that fails is about this
+	return p.load(starting)
 }
 
 // record says which environment the task has: by its digest, and in full the first time.
@@ -221,11 +229,23 @@ func (r *Runner) startSession(ctx context.Context, p *prepared, asked contracts.
 	return nil
 }
 
+// startWithin bounds what a process takes to start and to import the wire.
+const startWithin = 5 * time.Minute
+
+// startLimit is ctx with that bound.
+func startLimit(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, startWithin, &contracts.Error{
+		Code: contracts.CodeTimeout, Stage: contracts.StageImport,
+		Message: fmt.Sprintf("the simulation's process was not ready within %s", startWithin),
+		Hint:    "what the wire's module does while it is imported counts: let it work when it is called",
+	})
+}
+
 // limit is ctx with the task's time limit. Its cause is the error that names the limit.
 func (r *Runner) limit(ctx context.Context, resources contracts.Resources) (context.Context, context.CancelFunc) {
 	limit, hint := r.Config.Timeout, "set resources.timeout in the study or the bundle's .modelops/manifest.json, or MODELOPS_RPC_TIMEOUT_SECONDS for the worker"
 	if stated, err := resources.TimeoutDuration(); err == nil && stated > 0 {
-		limit, hint = stated, "the limit is resources.timeout of the study or of the bundle's .modelops/manifest.json"
+		limit, hint = stated, "the limit is that of the job (--timeout), of the study or of the bundle's .modelops/manifest.json (resources.timeout)"
 	}
 	return context.WithTimeoutCause(ctx, limit, &contracts.Error{
 		Code: contracts.CodeTimeout, Stage: contracts.StageRun,
@@ -256,7 +276,7 @@ func last(text string, limit int) string {
 		return text
 	}
 	text = text[len(text)-limit:]
-	if _, rest, ok := strings.Cut(text, "\n"); ok {
+	if _, rest, ok := strings.Cut(text, "\n"); ok && rest != "" {
 		return rest
 	}
 	return strings.ToValidUTF8(text, "")
