@@ -86,6 +86,7 @@ const (
 	CodeInvalidName         Code = "invalid_name"
 	CodeInvalidReference    Code = "invalid_reference"
 	CodeInvalidEnvironment  Code = "invalid_environment"
+	CodeInvalidConfig       Code = "invalid_configuration"
 	CodeInvalidProject      Code = "invalid_project"
 	CodeInvalidStudy        Code = "invalid_study"
 	CodeInvalidBundle       Code = "invalid_bundle"
@@ -155,6 +156,7 @@ func Codes() []CodeInfo {
 		{CodeInvalidName, 2, "a project, environment or tag name is not valid"},
 		{CodeInvalidReference, 2, "a bundle reference or digest is not valid"},
 		{CodeInvalidEnvironment, 1, "the environment file is broken"},
+		{CodeInvalidConfig, 1, "the configuration, modelops.yaml, is broken"},
 		{CodeInvalidProject, 1, "the project's configuration is broken"},
 		{CodeInvalidStudy, 1, "the study is broken"},
 		{CodeInvalidBundle, 1, "the files cannot be a bundle, or the bundle's manifest or index breaks the format"},

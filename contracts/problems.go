@@ -1,7 +1,9 @@
 package contracts
 
 import (
+	"maps"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -259,17 +261,7 @@ var plainField = regexp.MustCompile(`\A[A-Za-z0-9_-]{1,64}\z`)
 
 // nearestKnown is the known key that key was probably meant to be, or "".
 func (m *mapping) nearestKnown(key string) string {
-	limit := 2
-	if len(key) > 5 {
-		limit = 3
-	}
-	best, distance := "", limit
-	for known := range m.known {
-		if d := editDistance(strings.ToLower(key), known, limit); d < distance || d == distance && d < limit && known < best {
-			best, distance = known, d
-		}
-	}
-	return best
+	return Nearest(key, slices.Collect(maps.Keys(m.known)))
 }
 
 // editDistance counts the insertions, deletions and replacements between a and b; it
