@@ -61,8 +61,8 @@ tidy: ## tidy every go.mod, which go.work alone cannot do
 			$(GO) mod edit -dropreplace=github.com/modelops-suite/modelops-go/$$s; done; exit $$status) || exit 1; \
 	done
 
-docs: ## write docs/cli and docs/exit-codes.md from the programs
-	$(GO) test -run Documentation ./contracts ./modelops-bundle/internal/cli ./bundle-worker/internal/cli ./modelops/internal/cli -update
+docs: ## write docs/cli, docs/exit-codes.md and the keys in docs/configuration.md from the programs
+	$(GO) test -run Documentation ./contracts ./modelops-bundle/internal/cli ./bundle-worker/internal/cli ./modelops/internal/cli ./modelops/internal/infra/config -update
 
 cross: ## compile the CLIs for Linux, macOS and Windows, the worker for Linux and macOS
 	@set -e; for target in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64; do \

@@ -27,7 +27,7 @@ var linked = []struct{ prefix, reason string }{
 	{"golang.org/x/term", "whether somebody can be asked"},
 	{"golang.org/x/sys", "processes and locks"},
 	{"golang.org/x/sync", "groups of goroutines"},
-	{"sigs.k8s.io/yaml", "modelops.yaml, and environment files as JSON"},
+	{"sigs.k8s.io/yaml", "environment files as JSON"},
 	{"gonum.org/v1/gonum", "the quasi-random sequences of mops study random"},
 	{"golang.org/x/tools/container/intsets", "of gonum"},
 	{"github.com/klauspost/compress", "segments of results"},

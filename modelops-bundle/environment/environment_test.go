@@ -86,7 +86,7 @@ func TestResolve(t *testing.T) {
 		{name: "flag", files: []string{"a", "b"}, request: environment.Request{Flag: " A ", Getenv: variables("MODELOPS_ENV", "b")}, want: "a", why: "--env"},
 		{name: "variable", files: []string{"a", "b"}, request: environment.Request{Getenv: variables("MODELOPS_ENV", "b"), ProjectPin: "a"}, want: "b", why: "MODELOPS_ENV"},
 		{name: "pin", files: []string{"a", "b"}, request: environment.Request{ProjectPin: "b\n", ForProject: true}, want: "b", why: ".modelops-bundle/env"},
-		{name: "config", files: []string{"a", "b"}, config: "schema_version: 3\nsettings: {environment: B}\nlater: 1\n", want: "b", why: "default in modelops.yaml"},
+		{name: "config", files: []string{"a", "b"}, config: "schema_version: 3\nsettings: {environment: B, username: x}\nregistry: {skoo: 1}\nlater: 1\n", want: "b", why: "default in modelops.yaml"},
 		{name: "only", files: []string{"a"}, want: "a", why: "the only environment"},
 		{name: "dev", files: []string{"a", "dev"}, want: "dev", why: "default dev"},
 		{name: "flag beside pin", files: []string{"a", "b"}, request: environment.Request{Flag: "a", ProjectPin: "b", ForProject: true}, want: "a", why: "--env", warnings: 1},
@@ -98,9 +98,9 @@ func TestResolve(t *testing.T) {
 		{name: "missing", files: []string{"a", "b"}, request: environment.Request{Flag: "c"}, code: contracts.CodeEnvironmentNotFound, message: "available: a, b (chosen by: --env)"},
 		{name: "path", files: []string{"dev"}, request: environment.Request{Flag: "../bundle-env/dev"}, code: contracts.CodeInvalidName, message: "(chosen by: --env)"},
 		{name: "blank variable", files: []string{"dev"}, request: environment.Request{Getenv: variables("MODELOPS_ENV", " ")}, code: contracts.CodeInvalidName, message: "is empty (chosen by: MODELOPS_ENV)"},
-		{name: "config without schema", files: []string{"a", "b"}, config: "settings: {}\n", code: contracts.CodeInvalidEnvironment, message: "has no schema_version"},
-		{name: "config with a wrong setting", files: []string{"a", "b"}, config: "schema_version: 3\nsettings: {enviroment: a}\n", code: contracts.CodeInvalidEnvironment, message: `unknown field "enviroment"`},
-		{name: "config with a wrong name", files: []string{"a", "b"}, config: "schema_version: 3\nsettings: {environment: ../a}\n", code: contracts.CodeInvalidEnvironment, message: "settings.environment"},
+		{name: "config without schema", files: []string{"a", "b"}, config: "settings: {}\n", code: contracts.CodeInvalidConfig, message: "schema_version is missing"},
+		{name: "config with a wrong setting", files: []string{"a", "b"}, config: "schema_version: 3\nsettings: {enviroment: a}\n", code: contracts.CodeInvalidConfig, message: "settings.enviroment is not a key"},
+		{name: "config with a wrong name", files: []string{"a", "b"}, config: "schema_version: 3\nsettings: {environment: ../a}\n", code: contracts.CodeInvalidConfig, message: "settings.environment"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			dir, store := home(t, test.files...)

@@ -91,8 +91,8 @@ func (s Store) choose(req Request) (name, why string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	if config != nil && config.Settings.Environment != "" {
-		return config.Settings.Environment, byConfig, nil
+	if config != nil && config.Environment != "" {
+		return config.Environment, byConfig, nil
 	}
 	if err := s.check(); err != nil {
 		return "", "", err

@@ -14,6 +14,7 @@ import (
 	"github.com/modelops-suite/modelops-go/modelops-bundle/command"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/environment"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra"
+	"github.com/modelops-suite/modelops-go/modelops/internal/infra/config"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra/local"
 )
 
@@ -87,17 +88,12 @@ func chooseProvider(c *cli.Context) (*target, error) {
 	}
 	name, by := c.String("provider"), "--provider"
 	if name == "" {
-		config, err := environment.LoadConfig(home)
+		file, err := config.Load(home)
 		if err != nil {
 			return nil, err
 		}
-		if config.OtherSchema() {
-			return nil, &contracts.Error{Code: contracts.CodeUnsupported, Stage: contracts.StageProvision,
-				Message: fmt.Sprintf("%s has schema_version %d, the Python suite's; this version does not read it", contracts.Quote(environment.ConfigPath(home)), config.SchemaVersion),
-				Hint:    "an environment on this machine: mops infra up --provider local"}
-		}
-		if config != nil {
-			name, by = config.Settings.Provider, environment.ConfigPath(home)
+		if file != nil {
+			name, by = file.Settings.Provider, environment.ConfigPath(home)
 		}
 	}
 	t := &target{files: infra.Files{Home: home, Now: time.Now}, store: environment.Open(home), unasked: name == ""}
