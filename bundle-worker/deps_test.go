@@ -36,7 +36,6 @@ var allowed = map[string]string{
 	"github.com/gabriel-vasile/mimetype":    "by way of contracts: validation",
 	"github.com/leodido/go-urn":             "by way of contracts: validation",
 	"golang.org/x/crypto/sha3":              "by way of contracts: validation",
-	"sigs.k8s.io/yaml":                      "by way of contracts: YAML",
 	"go.yaml.in/yaml/":                      "by way of contracts: YAML",
 }
 

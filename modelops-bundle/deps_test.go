@@ -26,7 +26,6 @@ var allowed = map[string]map[string]string{
 		"github.com/go-playground/":             "by way of contracts: validation",
 		"github.com/gabriel-vasile/mimetype":    "by way of contracts: validation",
 		"github.com/leodido/go-urn":             "by way of contracts: validation",
-		"sigs.k8s.io/yaml":                      "by way of contracts: YAML",
 		"go.yaml.in/yaml/":                      "by way of contracts: YAML",
 	},
 	"./bundleoci": {
