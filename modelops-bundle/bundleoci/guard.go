@@ -30,7 +30,7 @@ var tokenHosts = map[string]string{
 // RoundTrip sends a request that may go where it wants to go.
 func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	switch {
-	case g.own(req.URL) && !g.left(req):
+	case g.own(req.URL):
 		return g.next.RoundTrip(req)
 	case !download(req):
 		return nil, g.refuse(fmt.Sprintf("asks for a request to %s, another host; nothing was sent there", contracts.Quote(req.URL.Scheme+"://"+req.URL.Host)))
@@ -58,17 +58,6 @@ func (g *guard) own(u *url.URL) bool {
 		return false
 	}
 	return u.Host == canonical(g.host) && u.Scheme == g.scheme || u.Host == tokenHosts[g.host] && u.Scheme == "https"
-}
-
-// left says whether one of the redirects that led to the request went elsewhere: what comes
-// back from there is not trusted with a credential again.
-func (g *guard) left(req *http.Request) bool {
-	for ; req.Response != nil && req.Response.Request != nil; req = req.Response.Request {
-		if !g.own(req.Response.Request.URL) {
-			return true
-		}
-	}
-	return false
 }
 
 // download says whether a request was redirected from one for a blob or a manifest.
