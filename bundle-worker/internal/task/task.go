@@ -132,12 +132,28 @@ func (r *running) runCommand(ctx context.Context, p *prepared, collect *wire.Col
 }
 
 func (r *running) runWire(ctx context.Context, p *prepared, collect *wire.Collector) error {
+	return r.inSession(ctx, p, true, func(ctx context.Context) error { return p.session.Run(ctx, r.task, collect) })
+}
+
+// inSession makes a call in a process of the bundle, within the task's time limit; with
+// loaded set, the wire is imported there. What earlier tasks left in the process is not
+// held against this one, which has another try in a process of its own when its process
+// dies.
+func (r *running) inSession(ctx context.Context, p *prepared, loaded bool, call func(ctx context.Context) error) error {
 	for {
-		// What earlier tasks left in the process counts, too. A task that is not the first
-		// and is killed for memory has another try in a process of its own.
-		earlier, err := r.runOnce(ctx, p, collect)
-		again := earlier && err != nil && ctx.Err() == nil && p.session != nil && p.session.Exceeded()
-		if p.session != nil && (r.Config.Cold || p.session.Dead()) {
+		if err := r.ready(ctx, p, loaded); err != nil {
+			return err
+		}
+		earlier := p.used
+		p.used = true
+		limited, cancel := r.limit(ctx, r.asked)
+		began := time.Now()
+		err := call(limited)
+		late := limited.Err() != nil
+		cancel()
+		r.result.Seconds, r.output = time.Since(began).Seconds(), p.session.Output()
+		again := earlier && err != nil && !late && (p.session.Exceeded() || p.session.Dead() && crashed(err))
+		if r.Config.Cold || p.session.Dead() {
 			p.cool()
 		}
 		if !again {
@@ -146,29 +162,29 @@ func (r *running) runWire(ctx context.Context, p *prepared, collect *wire.Collec
 	}
 }
 
-// runOnce calls the wire; earlier says whether its process has had other tasks.
-func (r *running) runOnce(ctx context.Context, p *prepared, collect *wire.Collector) (earlier bool, err error) {
-	if err := r.ready(ctx, p); err != nil {
-		return false, err
+// crashed says whether err is that of a process that died by itself. What may be retried
+// is retried by whoever gave the task.
+func crashed(err error) bool {
+	e := contracts.AsError(err)
+	switch e.Code {
+	case contracts.CodeExit, contracts.CodeSignal, contracts.CodeProtocol:
+		return !e.Retryable
 	}
-	limited, cancel := r.limit(ctx, r.asked)
-	defer cancel()
-	earlier, p.used = p.used, true
-	began := time.Now()
-	err = p.session.Run(limited, r.task, collect)
-	r.result.Seconds, r.output = time.Since(began).Seconds(), p.session.Output()
-	return earlier, err
+	return false
 }
 
-// ready has a process with the wire imported. The task's own time limit is for the
-// simulation: how long this takes depends on who else uses the machine.
-func (r *running) ready(ctx context.Context, p *prepared) error {
+// ready has a process, with the wire imported if that is wanted. The task's own time limit
+// is for the simulation: how long this takes depends on who else uses the machine.
+func (r *running) ready(ctx context.Context, p *prepared, loaded bool) error {
 	starting, cancel := startLimit(ctx)
 	defer cancel()
 	if err := r.warm(starting, p, r.asked); err != nil {
 		return err
 	}
 	r.record(p) // before the wire is imported: an import that fails is about this
+	if !loaded {
+		return nil
+	}
 	return p.load(starting)
 }
 
