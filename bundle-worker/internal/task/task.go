@@ -261,7 +261,7 @@ func startLimit(ctx context.Context) (context.Context, context.CancelFunc) {
 func (r *Runner) limit(ctx context.Context, resources contracts.Resources) (context.Context, context.CancelFunc) {
 	limit, hint := r.Config.Timeout, "set resources.timeout in the study or the bundle's .modelops/manifest.json, or MODELOPS_RPC_TIMEOUT_SECONDS for the worker"
 	if stated, err := resources.TimeoutDuration(); err == nil && stated > 0 {
-		limit, hint = stated, "the limit is that of the job (--timeout), of the study or of the bundle's .modelops/manifest.json (resources.timeout)"
+		limit, hint = stated, "the limit is --timeout of mops jobs submit, or resources.timeout of the study or of the bundle's .modelops/manifest.json"
 	}
 	return context.WithTimeoutCause(ctx, limit, &contracts.Error{
 		Code: contracts.CodeTimeout, Stage: contracts.StageRun,
