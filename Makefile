@@ -12,7 +12,7 @@ RACE    := $(if $(shell command -v $${CC:-gcc} 2>/dev/null || command -v cc 2>/d
 PACKAGES = $(foreach m,$(MODULES),./$(m)/...)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check bench tidy docs cross peers readers clean
+.PHONY: help build demo test check bench tidy docs cross peers readers azurite clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -39,8 +39,22 @@ $(READERS)/done: modelops/internal/results/readers/requirements.txt
 	$(READERS)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: -r $<
 	@touch $@
 
-test: build peers readers ## run every test, with real registries, Python and processes
+AZURITE := .cache/azurite
+azurite: $(AZURITE)/done ## install the emulator of Azure storage into .cache/, for the tests
+
+# Two may come here at once: each installs for itself, and the first one's stays.
+$(AZURITE)/done: modelops-bundle/blobstore/azuritetest/package-lock.json
+	@mkdir -p .cache
+	@set -e; new=$$(mktemp -d .cache/azurite.XXXXXX); trap 'rm -rf "$$new"' EXIT; \
+		cp $(dir $<)package.json $< $$new/; \
+		npm --prefix $$new ci --ignore-scripts --no-audit --no-fund --loglevel=error; \
+		touch $$new/done; \
+		if [ $< -nt $@ ]; then rm -rf $(AZURITE); fi; \
+		[ -e $@ ] || mv $$new $(AZURITE)
+
+test: build peers readers azurite ## run every test, with real registries, Python and processes
 	MODELOPS_TEST_BIN=$(CURDIR)/$(BIN) MODELOPS_TEST_PEERS=$(CURDIR)/.cache/peers MODELOPS_TEST_READERS=$(CURDIR)/$(READERS) \
+		MODELOPS_TEST_AZURITE=$(CURDIR)/$(AZURITE) \
 		$(GO) test $(RACE) -count=1 -timeout 30m $(PACKAGES)
 
 check: build ## formatting, vet, generated documents, cross-compilation of everything, tests
