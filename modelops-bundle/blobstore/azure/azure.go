@@ -53,9 +53,9 @@ type Options struct {
 
 // Limits bound how long an operation waits for a service in trouble.
 type Limits struct {
-	Busy    time.Duration // while it answers that it is busy or broken; 5 minutes
+	Busy    time.Duration // while it answers that it is busy or broken, or nothing moves; 5 minutes
 	Silence time.Duration // while it cannot be reached; 1 minute
-	Stall   time.Duration // for the next byte of a connection; 1 minute
+	Stall   time.Duration // for the next byte of a connection; 30 seconds
 	Pause   time.Duration // before the second try, the mean; 500 milliseconds
 }
 
@@ -63,7 +63,7 @@ func (l Limits) withDefaults() Limits {
 	for _, limit := range []struct {
 		value *time.Duration
 		usual time.Duration
-	}{{&l.Busy, 5 * time.Minute}, {&l.Silence, time.Minute}, {&l.Stall, time.Minute}, {&l.Pause, 500 * time.Millisecond}} {
+	}{{&l.Busy, 5 * time.Minute}, {&l.Silence, time.Minute}, {&l.Stall, 30 * time.Second}, {&l.Pause, 500 * time.Millisecond}} {
 		if *limit.value == 0 {
 			*limit.value = limit.usual
 		}

@@ -3,6 +3,8 @@ package azure_test
 import (
 	"crypto/rand"
 	"errors"
+	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -17,11 +19,27 @@ import (
 	"github.com/modelops-suite/modelops-go/modelops-bundle/blobstore/blobstoretest"
 )
 
+// server is the emulator that all tests use, each with a container of its own.
+var server *azuritetest.Server
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	var stop func()
+	var err error
+	if server, stop, err = azuritetest.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer stop()
+	return m.Run()
+}
+
 // hasty are limits for tests of faults.
-var hasty = azure.Limits{Busy: 20 * time.Second, Silence: time.Second, Stall: time.Second, Pause: 5 * time.Millisecond}
+var hasty = azure.Limits{Busy: time.Minute, Silence: 5 * time.Second, Stall: 3 * time.Second, Pause: 5 * time.Millisecond}
 
 // newContainer is a storage in a container of its own, which is made.
-func newContainer(t *testing.T, server *azuritetest.Server) *contracts.Storage {
+func newContainer(t *testing.T) *contracts.Storage {
 	t.Helper()
 	storage := &contracts.Storage{Provider: "azurite", Container: "c" + strings.ToLower(rand.Text()), ConnectionString: contracts.Secret(server.ConnectionString())}
 	if err := open(t, storage, azure.Options{}).Make(t.Context()); err != nil {
@@ -40,7 +58,7 @@ func open(t *testing.T, storage *contracts.Storage, opts azure.Options) *azure.S
 }
 
 // signed is the storage with a signature for its container in the place of the key.
-func signed(t *testing.T, server *azuritetest.Server, storage *contracts.Storage, permissions sas.ContainerPermissions, expiry time.Time) *contracts.Storage {
+func signed(t *testing.T, storage *contracts.Storage, permissions sas.ContainerPermissions, expiry time.Time) *contracts.Storage {
 	t.Helper()
 	key, err := container.NewSharedKeyCredential(azuritetest.Account, server.Key)
 	if err != nil {
@@ -59,7 +77,6 @@ func signed(t *testing.T, server *azuritetest.Server, storage *contracts.Storage
 var everything = sas.ContainerPermissions{Read: true, Create: true, Write: true, Delete: true, List: true}
 
 func TestStore(t *testing.T) {
-	server := azuritetest.Start(t)
 	for name, access := range map[string]func(t *testing.T, storage *contracts.Storage) *contracts.Storage{
 		"key": func(t *testing.T, storage *contracts.Storage) *contracts.Storage { return storage },
 		"prefix": func(t *testing.T, storage *contracts.Storage) *contracts.Storage {
@@ -68,12 +85,12 @@ func TestStore(t *testing.T) {
 			return &other
 		},
 		"signature": func(t *testing.T, storage *contracts.Storage) *contracts.Storage {
-			return signed(t, server, storage, everything, time.Now().Add(time.Hour))
+			return signed(t, storage, everything, time.Now().Add(time.Hour))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			blobstoretest.Run(t, func(t *testing.T) func() blobstore.Store {
-				storage := access(t, newContainer(t, server))
+				storage := access(t, newContainer(t))
 				return func() blobstore.Store { return open(t, storage, azure.Options{}) }
 			})
 		})
@@ -82,8 +99,7 @@ func TestStore(t *testing.T) {
 
 // Prefixes keep environments apart in one container.
 func TestPrefix(t *testing.T) {
-	server := azuritetest.Start(t)
-	one := newContainer(t, server)
+	one := newContainer(t)
 	two := *one
 	one.Prefix, two.Prefix = "team", "team-2"
 	if err := open(t, one, azure.Options{}).Create(t.Context(), "k", []byte("one")); err != nil {
@@ -100,7 +116,6 @@ func TestPrefix(t *testing.T) {
 
 // A container is made when that is asked for, and by nothing else; it may be asked twice.
 func TestMake(t *testing.T) {
-	server := azuritetest.Start(t)
 	storage := &contracts.Storage{Provider: "azurite", Container: "not-there", Endpoint: server.Endpoint}
 	s := open(t, storage, azure.Options{})
 	_, err := s.Get(t.Context(), "k")

@@ -39,8 +39,9 @@ func (r *retry) Do(req *policy.Request) (*http.Response, error) {
 		switch {
 		case err != nil && !worthwhile(err):
 			return nil, err
-		case err != nil:
+		case err != nil && !errors.Is(err, errStalled): // a server is there when something stalls
 			limit = r.limits.Silence
+		case err != nil:
 		case !passing(response):
 			return response, nil
 		}

@@ -39,42 +39,66 @@ func (s *Server) ConnectionStringAt(endpoint string) string {
 // startTimeout bounds how long the emulator may take to answer, on a busy machine.
 const startTimeout = 2 * time.Minute
 
-// Start starts a server, which ends with the test. MODELOPS_TEST_AZURITE is the directory
-// of the installation; without it "make azurite" makes the one of the checkout.
+// Start starts a server, which ends with the test.
 func Start(t testing.TB) *Server {
 	t.Helper()
+	s, stop, err := Run()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	return s
+}
+
+// Run starts a server, which ends with a call of stop. MODELOPS_TEST_AZURITE is the
+// directory of the installation; without it "make azurite" makes the one of the checkout.
+func Run() (s *Server, stop func(), err error) {
 	installation, err := install()
 	if err != nil {
-		t.Fatal(err)
+		return nil, nil, err
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	dir, err := os.MkdirTemp("", "azurite-")
 	if err != nil {
-		t.Fatal(err)
+		return nil, nil, err
 	}
-	_, port, _ := net.SplitHostPort(listener.Addr().String())
-	_ = listener.Close()
-
-	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	port, err := freePort()
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
 	var log bytes.Buffer
 	cmd := exec.CommandContext(ctx, "node", filepath.Join(installation, "node_modules", "azurite", "dist", "src", "blob", "main.js"),
-		"--blobHost", "127.0.0.1", "--blobPort", port, "--location", t.TempDir(), "--silent", "--disableTelemetry", "--skipApiVersionCheck")
+		"--blobHost", "127.0.0.1", "--blobPort", port, "--location", dir, "--silent", "--disableTelemetry", "--skipApiVersionCheck")
 	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
-		stop()
-		t.Fatalf("azurite: %v", err)
-	}
 	ended := make(chan struct{})
+	stop = func() {
+		cancel()
+		<-ended
+		_ = os.RemoveAll(dir)
+	}
+	if err := cmd.Start(); err != nil {
+		close(ended)
+		stop()
+		return nil, nil, fmt.Errorf("azurite: %w", err)
+	}
 	go func() { _ = cmd.Wait(); close(ended) }()
-	t.Cleanup(func() { stop(); <-ended })
-
 	account := contracts.EmulatorAccount("http://127.0.0.1:" + port + "/" + Account)
-	s := &Server{Endpoint: account.Endpoint, Key: account.Key.Reveal()}
+	s = &Server{Endpoint: account.Endpoint, Key: account.Key.Reveal()}
 	if err := s.await(ctx, ended); err != nil {
 		stop()
-		<-ended
-		t.Fatalf("azurite: %v\n%s", err, &log)
+		return nil, nil, fmt.Errorf("azurite: %w\n%s", err, &log)
 	}
-	return s
+	return s, stop, nil
+}
+
+func freePort() (string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = listener.Close() }()
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	return port, err
 }
 
 func (s *Server) await(ctx context.Context, ended <-chan struct{}) error {
