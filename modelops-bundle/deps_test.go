@@ -70,6 +70,15 @@ func TestLibrariesStaySmall(t *testing.T) {
 	}
 }
 
+// Who somebody is to Azure is found by a package of its own.
+func TestStorageWithoutIdentity(t *testing.T) {
+	for _, dep := range dependencies(t, "./blobstore/azure") {
+		if strings.HasPrefix(dep, "github.com/Azure/azure-sdk-for-go/sdk/azidentity") {
+			t.Errorf("./blobstore/azure links %s", dep)
+		}
+	}
+}
+
 const modules = "github.com/modelops-suite/modelops-go/"
 
 // dependencies are the packages outside the standard library that a package links, our

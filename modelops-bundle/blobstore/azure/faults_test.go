@@ -254,6 +254,10 @@ func TestErrors(t *testing.T) {
 	}
 	gone := *storage
 	gone.ConnectionString = contracts.Secret(server.ConnectionStringAt("http://127.0.0.1:1/" + azuritetest.Account))
+	hangsUp := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+	defer hangsUp.Close()
+	hungUp := *reading
+	hungUp.ConnectionString = contracts.Secret(strings.Replace(reading.ConnectionString.Reveal(), server.Endpoint, hangsUp.URL+"/"+azuritetest.Account, 1))
 	for name, c := range map[string]struct {
 		storage *contracts.Storage
 		fault   fault
@@ -272,6 +276,7 @@ func TestErrors(t *testing.T) {
 		"redirect":        {through, answer(302, http.Header{"Location": {"http://elsewhere.example.com/"}}, ""), contracts.CodeUnavailable, "no Azure storage: \"302"},
 		"proxy":           {through, answer(407, nil, ""), contracts.CodeUnavailable, "asks for a login"},
 		"nobody":          {&gone, nil, contracts.CodeUnavailable, "connection refused"},
+		"hung up":         {&hungUp, nil, contracts.CodeUnavailable, "EOF"},
 		"something else":  {through, refusal(400, "InvalidUri"), contracts.CodeFailed, "InvalidUri"},
 		"somebody's hold": {through, refusal(409, "SnapshotsPresent"), contracts.CodeConflict, "SnapshotsPresent"},
 	} {

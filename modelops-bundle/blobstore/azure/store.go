@@ -171,7 +171,7 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[blobstore.Ent
 				if !ok {
 					continue
 				}
-				if entry.Key <= last {
+				if entry.Key <= last || isDirectory(item) {
 					yield(blobstore.Entry{}, s.disorder())
 					return
 				}
@@ -191,6 +191,13 @@ func (s *Store) entry(item *container.BlobItem) (blobstore.Entry, bool) {
 	}
 	key, ok := strings.CutPrefix(*item.Name, s.prefix)
 	return blobstore.Entry{Key: key, Size: *item.Properties.ContentLength, Modified: *item.Properties.LastModified}, ok && blobstore.CheckKey(key) == nil
+}
+
+// isDirectory says whether a blob stands for a directory, which only a hierarchical
+// namespace has.
+func isDirectory(item *container.BlobItem) bool {
+	kind := item.Properties.ResourceType
+	return kind != nil && *kind == "directory"
 }
 
 // disorder is the error for an account that sorts its blobs by directories.
