@@ -28,7 +28,6 @@ package azure
 
 import (
 	"context"
-	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -209,10 +208,3 @@ func (s *Store) Make(ctx context.Context) error {
 	_, err := s.client.Create(ctx, nil)
 	return contracts.Except(s.translate("make container", s.name, err), contracts.CodeConflict)
 }
-
-var _ interface {
-	blobstore.Store
-	Make(context.Context) error
-} = (*Store)(nil)
-
-var _ http.RoundTripper = (*watchdog)(nil)

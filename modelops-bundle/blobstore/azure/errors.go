@@ -40,19 +40,15 @@ func (s *Store) translate(verb, what string, err error) error {
 		if answer.StatusCode == http.StatusNotFound && answer.ErrorCode == "BlobNotFound" {
 			return blobstore.ErrNotFound
 		}
-		reason := s.refusal(e, answer)
-		e.Message = subject + reason
+		e.Message = subject + s.refusal(e, answer)
 		return e
 	}
 	e.Code, e.Retryable = contracts.CodeUnavailable, true
 	e.Message = subject + s.account + ": " + silence(err)
 	e.Hint = "check the network, and the endpoint of the storage"
-	switch {
-	case isCertificate(err):
+	if isCertificate(err) {
 		e.Retryable = false
 		e.Hint = "check the address; behind a proxy that opens TLS, give its authority to the system or in SSL_CERT_FILE"
-	case errors.Is(err, context.DeadlineExceeded) && e.Unwrap() == nil:
-		_ = e.Because(context.DeadlineExceeded)
 	}
 	return e
 }
