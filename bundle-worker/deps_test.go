@@ -12,11 +12,12 @@ var allowed = map[string]string{
 	"bundle-worker/internal/": "itself",
 	"contracts":               "the vocabulary",
 
-	"modelops-bundle/acrauth":     "access to Azure's registries by the pod's identity",
-	"modelops-bundle/atomicfile":  "how files are written",
-	"modelops-bundle/bundle":      "the format",
-	"modelops-bundle/bundleoci":   "bundles from a registry",
-	"modelops-bundle/environment": "the environment file",
+	"modelops-bundle/azurecredential": "by way of acrauth: who the process is",
+	"modelops-bundle/acrauth":         "access to Azure's registries by the pod's identity",
+	"modelops-bundle/atomicfile":      "how files are written",
+	"modelops-bundle/bundle":          "the format",
+	"modelops-bundle/bundleoci":       "bundles from a registry",
+	"modelops-bundle/environment":     "the environment file",
 
 	"golang.org/x/crypto/blake2b":     "checksums of outputs that are too large for memory",
 	"golang.org/x/sys/":               "flock, lstat, prctl",

@@ -44,8 +44,9 @@ import (
 type Options struct {
 	// Getenv reads the variables of the process; nil for none.
 	Getenv func(string) string
-	// Credential is the identity of the process; nil when the program links none.
-	Credential func() (azcore.TokenCredential, error)
+	// Credential is the identity of the process to the host of an account; nil when the
+	// program links none.
+	Credential func(host string) (azcore.TokenCredential, error)
 	// Limits of waiting; zero values are the usual ones.
 	Limits Limits
 }
@@ -127,7 +128,7 @@ func Open(storage *contracts.Storage, opts Options) (*Store, error) {
 		s.client, err = container.NewClientWithNoCredential(address+"?"+account.SAS.Reveal(), client)
 	case byIdentity:
 		var credential azcore.TokenCredential
-		if credential, err = opts.Credential(); err == nil {
+		if credential, err = opts.Credential(u.Hostname()); err == nil {
 			s.client, err = container.NewClient(address, &identity{credential}, client)
 		} else {
 			return nil, (&contracts.Error{Code: contracts.CodeUnauthenticated, Stage: contracts.StageStore,

@@ -335,7 +335,7 @@ func TestDeadline(t *testing.T) {
 // cannot be is refused before anything is sent.
 func TestOpen(t *testing.T) {
 	const connection = "AccountName=acct;AccountKey=QUFBQQ=="
-	none := func() (azcore.TokenCredential, error) { return nil, errors.New("nobody is logged in") }
+	none := func(string) (azcore.TokenCredential, error) { return nil, errors.New("nobody is logged in") }
 	env := func(value string) func(string) string {
 		return func(name string) string {
 			if name == "AZURE_STORAGE_CONNECTION_STRING" {
@@ -392,7 +392,7 @@ func TestIdentity(t *testing.T) {
 		if name == "nobody" {
 			storage.Endpoint = "https" + strings.TrimPrefix(server.URL, "http")
 		}
-		s := open(t, storage, azure.Options{Limits: hasty, Credential: func() (azcore.TokenCredential, error) { return c.identity, nil }})
+		s := open(t, storage, azure.Options{Limits: hasty, Credential: func(string) (azcore.TokenCredential, error) { return c.identity, nil }})
 		err := s.Create(t.Context(), "k", nil)
 		if e := contracts.AsError(err); e == nil || !strings.Contains(e.Message, c.says) || strings.Contains(describe(err), "CANARY") {
 			t.Errorf("%s: %v", name, describe(err))

@@ -25,5 +25,5 @@ func OpenBriefly(env *contracts.BundleEnvironment) (blobstore.Store, error) {
 
 // open lets the libraries of Azure read the process's own variables, as they do.
 func open(env *contracts.BundleEnvironment, limits azure.Limits) (blobstore.Store, error) {
-	return blobstore.Open(env, azure.Openers(azure.Options{Getenv: os.Getenv, Credential: azurecredential.New, Limits: limits}))
+	return blobstore.Open(env, azure.Openers(azure.Options{Getenv: os.Getenv, Credential: azurecredential.For, Limits: limits}))
 }
