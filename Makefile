@@ -12,7 +12,7 @@ RACE    := $(if $(shell command -v $${CC:-gcc} 2>/dev/null || command -v cc 2>/d
 PACKAGES = $(foreach m,$(MODULES),./$(m)/...)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check bench tidy docs cross peers readers pulumi clean
+.PHONY: help build demo test check bench tidy docs cross peers readers azurite pulumi clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -48,9 +48,22 @@ pulumi: ## build Pulumi's engine once into .cache/pulumi/, for the tests: 3 to 1
 			-o $(CURDIR)/.cache/pulumi/bin/pulumi github.com/pulumi/pulumi/pkg/v3/cmd/pulumi; \
 	fi
 
-test: build peers readers pulumi ## run every test, with real registries, Python and processes
+AZURITE := .cache/azurite
+azurite: $(AZURITE)/done ## install the emulator of Azure storage into .cache/, for the tests
+
+# Two may come here at once: each installs for itself, and the first one's stays.
+$(AZURITE)/done: modelops-bundle/blobstore/azuritetest/package-lock.json
+	@mkdir -p .cache
+	@set -e; new=$$(mktemp -d .cache/azurite.XXXXXX); trap 'rm -rf "$$new"' EXIT; \
+		cp $(dir $<)package.json $< $$new/; \
+		npm --prefix $$new ci --ignore-scripts --no-audit --no-fund --loglevel=error; \
+		touch $$new/done; \
+		if [ $< -nt $@ ]; then rm -rf $(AZURITE); fi; \
+		[ -e $@ ] || mv $$new $(AZURITE)
+
+test: build peers readers azurite pulumi ## run every test, with real registries, Python and processes
 	MODELOPS_TEST_BIN=$(CURDIR)/$(BIN) MODELOPS_TEST_PEERS=$(CURDIR)/.cache/peers MODELOPS_TEST_READERS=$(CURDIR)/$(READERS) \
-		MODELOPS_TEST_PULUMI=$(CURDIR)/.cache/pulumi/bin/pulumi \
+		MODELOPS_TEST_AZURITE=$(CURDIR)/$(AZURITE) MODELOPS_TEST_PULUMI=$(CURDIR)/.cache/pulumi/bin/pulumi \
 		$(GO) test $(RACE) -count=1 -timeout 30m $(PACKAGES)
 
 check: build ## formatting, vet, generated documents, cross-compilation of everything, tests

@@ -12,14 +12,24 @@ var allowed = map[string]string{
 	"bundle-worker/internal/": "itself",
 	"contracts":               "the vocabulary",
 
-	"modelops-bundle/atomicfile":  "how files are written",
-	"modelops-bundle/bundle":      "the format",
-	"modelops-bundle/bundleoci":   "bundles from a registry",
-	"modelops-bundle/environment": "the environment file",
+	"modelops-bundle/azurecredential": "by way of acrauth: who the process is",
+	"modelops-bundle/acrauth":         "access to Azure's registries by the pod's identity",
+	"modelops-bundle/atomicfile":      "how files are written",
+	"modelops-bundle/bundle":          "the format",
+	"modelops-bundle/bundleoci":       "bundles from a registry",
+	"modelops-bundle/environment":     "the environment file",
 
 	"golang.org/x/crypto/blake2b":     "checksums of outputs that are too large for memory",
 	"golang.org/x/sys/":               "flock, lstat, prctl",
 	"github.com/pelletier/go-toml/v2": "pyproject.toml",
+
+	"github.com/Azure/azure-sdk-for-go/sdk/":                      "by way of acrauth: azidentity",
+	"github.com/AzureAD/microsoft-authentication-library-for-go/": "by way of acrauth: azidentity's protocols",
+	"github.com/golang-jwt/jwt/v5":                                "by way of acrauth: the same",
+	"github.com/google/uuid":                                      "by way of acrauth: the same",
+	"github.com/kylelemons/godebug/":                              "by way of acrauth: the same",
+	"github.com/pkg/browser":                                      "by way of acrauth: logins that are not used here",
+	"golang.org/x/crypto/pkcs12":                                  "by way of acrauth: certificates as a login",
 
 	"oras.land/oras-go/v2":                  "by way of bundleoci: the registry client",
 	"github.com/opencontainers/":            "by way of bundleoci: the OCI types",
@@ -36,7 +46,6 @@ var allowed = map[string]string{
 	"github.com/gabriel-vasile/mimetype":    "by way of contracts: validation",
 	"github.com/leodido/go-urn":             "by way of contracts: validation",
 	"golang.org/x/crypto/sha3":              "by way of contracts: validation",
-	"sigs.k8s.io/yaml":                      "by way of contracts: YAML",
 	"go.yaml.in/yaml/":                      "by way of contracts: YAML",
 }
 

@@ -189,42 +189,52 @@ func connectionKeys() []string {
 // parseConnectionString checks an Azure connection string and returns its account.
 // Neither problem nor hint repeats anything of it but the names of settings.
 func parseConnectionString(s string, emulator bool) (account, problem, hint string) {
+	settings, problem, hint := connectionSettings(s, emulator)
+	if settings["usedevelopmentstorage"] != "" {
+		return "devstoreaccount1", "", ""
+	}
+	return settings["accountname"], problem, hint
+}
+
+// connectionSettings are the settings of an Azure connection string, by their lower-case
+// names, or what is wrong with it.
+func connectionSettings(s string, emulator bool) (settings map[string]string, problem, hint string) {
 	const example = "it is KEY=VALUE;… as the Azure portal shows it"
-	settings := map[string]string{}
+	settings = map[string]string{}
 	for part := range strings.SplitSeq(strings.TrimSuffix(s, ";"), ";") {
 		key, value, found := strings.Cut(part, "=")
 		name := strings.ToLower(key)
 		_, twice := settings[name]
 		switch {
 		case !found || value == "":
-			return "", "has a part that is not KEY=VALUE", example
+			return nil, "has a part that is not KEY=VALUE", example
 		case name == "developmentstorageproxyuri":
-			return "", "has DevelopmentStorageProxyUri", "leave it out: it sends the storage's traffic to another host"
+			return nil, "has DevelopmentStorageProxyUri", "leave it out: it sends the storage's traffic to another host"
 		case !slices.Contains(connectionKeys(), name):
-			return "", "has a setting that is not known", example
+			return nil, "has a setting that is not known", example
 		case twice:
-			return "", "has " + key + " twice", "keep one of the two"
+			return nil, "has " + key + " twice", "keep one of the two"
 		}
 		settings[name] = value
 	}
 	switch {
 	case settings["usedevelopmentstorage"] != "":
 		if !strings.EqualFold(settings["usedevelopmentstorage"], "true") || len(settings) > 1 {
-			return "", "has UseDevelopmentStorage with something else", "write UseDevelopmentStorage=true alone"
+			return nil, "has UseDevelopmentStorage with something else", "write UseDevelopmentStorage=true alone"
 		}
-		return "devstoreaccount1", "", ""
+		return settings, "", ""
 	case settings["accountname"] == "" && settings["blobendpoint"] == "":
-		return "", "has no AccountName", example
+		return nil, "has no AccountName", example
 	case settings["accountkey"] == "" && settings["sharedaccesssignature"] == "":
-		return "", "has no AccountKey and no SharedAccessSignature", example
+		return nil, "has no AccountKey and no SharedAccessSignature", example
 	}
 	if _, err := base64.StdEncoding.DecodeString(settings["accountkey"]); err != nil {
-		return "", "has an AccountKey that is not base64", "copy the key again, with the = at its end"
+		return nil, "has an AccountKey that is not base64", "copy the key again, with the = at its end"
 	}
 	if problem, hint := checkConnectionHosts(settings, emulator); problem != "" {
-		return "", problem, hint
+		return nil, problem, hint
 	}
-	return settings["accountname"], "", ""
+	return settings, "", ""
 }
 
 var accountPattern = regexp.MustCompile(`\A[a-z0-9]{1,24}\z`)

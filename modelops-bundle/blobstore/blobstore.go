@@ -15,6 +15,9 @@
 // any number of concurrent Creates of one key exactly one succeeds. List is in the
 // order of the keys' bytes. The suite in blobstoretest holds every store to it.
 //
+// A directory is here; what needs a client library is a package beneath, so that linking
+// it is a program's decision. See [Openers].
+//
 // # Errors
 //
 // An absent key is [ErrNotFound], a Create of a key that is there [ErrExists], both to
@@ -28,7 +31,10 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/modelops-suite/modelops-go/contracts"
@@ -82,22 +88,32 @@ type Store interface {
 	Writer
 }
 
+// Opener opens storage of one kind.
+type Opener func(*contracts.Storage) (Store, error)
+
+// Openers are the kinds of storage beside fs that a program links, by their provider: a
+// program that never opens any carries nobody's client library.
+type Openers map[string]Opener
+
 // Open opens the storage of an environment. There is a [contracts.Error] of
-// [contracts.CodeUnsupported] when the environment has none, or one that this version
+// [contracts.CodeUnsupported] when the environment has none, or one that this program
 // does not read.
-func Open(env *contracts.BundleEnvironment) (Store, error) {
-	const local = "mops infra up makes a local environment, whose storage is a directory"
+func Open(env *contracts.BundleEnvironment, openers Openers) (Store, error) {
 	if env.Storage == nil {
 		return nil, &contracts.Error{Code: contracts.CodeUnsupported, Stage: contracts.StageEnvironment,
-			Message: "environment " + contracts.Quote(env.Environment) + " has no storage", Hint: local}
+			Message: "environment " + contracts.Quote(env.Environment) + " has no storage",
+			Hint:    "mops infra up makes a local environment, whose storage is a directory"}
 	}
-	if env.Storage.Provider != "fs" {
-		return nil, &contracts.Error{Code: contracts.CodeUnsupported, Stage: contracts.StageEnvironment,
-			Message: "storage provider " + env.Storage.Provider + " of environment " + contracts.Quote(env.Environment) +
-				" is not supported by this version; fs is",
-			Hint: local}
+	if env.Storage.Provider == "fs" {
+		return OpenDir(env.Storage.Container, env.Storage.Prefix)
 	}
-	return OpenDir(env.Storage.Container, env.Storage.Prefix)
+	if open, ok := openers[env.Storage.Provider]; ok {
+		return open(env.Storage)
+	}
+	known := append(slices.Sorted(maps.Keys(openers)), "fs")
+	return nil, &contracts.Error{Code: contracts.CodeUnsupported, Stage: contracts.StageEnvironment,
+		Message: "storage provider " + env.Storage.Provider + " of environment " + contracts.Quote(env.Environment) + " is not supported by this version",
+		Hint:    "use one of: " + strings.Join(known, ", ")}
 }
 
 // Read is the whole object, which must not be larger than limit bytes.

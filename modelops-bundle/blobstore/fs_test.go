@@ -45,12 +45,12 @@ func TestOpen(t *testing.T) {
 		says    string
 	}{
 		"none":  {nil, contracts.CodeUnsupported, "mops infra up"},
-		"azure": {&contracts.Storage{Provider: "azure", Container: "bundle-blobs"}, contracts.CodeUnsupported, "fs is"},
+		"azure": {&contracts.Storage{Provider: "azure", Container: "bundle-blobs"}, contracts.CodeUnsupported, "minio, fs"},
 		"fs":    {&contracts.Storage{Provider: "fs", Container: filepath.Join(t.TempDir(), "s")}, "", ""},
 		"relative": {&contracts.Storage{Provider: "fs", Container: "storage"},
 			contracts.CodeInvalidEnvironment, "absolute"},
 	} {
-		_, err := blobstore.Open(&contracts.BundleEnvironment{Environment: "dev", Storage: c.storage})
+		_, err := blobstore.Open(&contracts.BundleEnvironment{Environment: "dev", Storage: c.storage}, blobstore.Openers{"minio": nil})
 		if code(err) != c.code {
 			t.Errorf("%s: err = %v, want code %q", name, err, c.code)
 		}

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
+	"time"
 
 	"oras.land/oras-go/v2/errdef"
 	"oras.land/oras-go/v2/registry/remote/auth"
@@ -35,8 +37,9 @@ func (r *Repository) translate(err error, stage contracts.Stage, what string) er
 		e.Code, e.Message = contracts.CodeBundleNotFound, registry+" has no "+what
 		e.Hint = "push it, or check the environment: this one is " + r.Location.String()
 	case errors.Is(err, auth.ErrBasicCredentialNotFound) || answered && response.StatusCode == http.StatusUnauthorized:
-		e.Code, e.Message = contracts.CodeUnauthenticated, registry+" refuses access to "+what+": "+r.credentials()
-		e.Hint = r.loginHint()
+		state := r.credentials.state()
+		e.Code, e.Message = contracts.CodeUnauthenticated, registry+" refuses access to "+what+": "+state.refused(response)
+		e.Hint = r.loginHint(state)
 	case answered && response.StatusCode == http.StatusForbidden:
 		e.Code, e.Message = contracts.CodeDenied, registry+" does not permit access to "+what+said(response)
 		e.Hint = "ask for the right to pull from or push to " + r.Location.String()
@@ -72,18 +75,35 @@ func (r *Repository) unreachable(e *contracts.Error, err error) {
 	}
 }
 
-func (r *Repository) credentials() string {
-	if r.registry.Username != "" {
-		return "the user name and password of the environment file are wrong or have expired"
+// refused says whose credentials were refused. Those that have expired are called expired.
+func (f found) refused(response *errcode.ErrorResponse) string {
+	switch {
+	case f.source == "" && f.failure != nil:
+		return "no credentials were found: " + f.failure.Error()
+	case f.source == "":
+		return "no credentials were found"
+	case !f.expired.IsZero():
+		return "the credentials of " + f.source + " expired at " + f.expired.UTC().Format(time.RFC3339)
+	case response != nil && slices.ContainsFunc(response.Errors, func(e errcode.Error) bool {
+		return strings.Contains(strings.ToLower(e.Message), "expired")
+	}):
+		return "the credentials of " + f.source + " have expired"
 	}
-	return "no credentials were found, or they are wrong or have expired"
+	return "the credentials of " + f.source + " are wrong or have expired"
 }
 
-func (r *Repository) loginHint() string {
+func (r *Repository) loginHint(state found) string {
 	name, azure := strings.CutSuffix(r.Location.Host, ".azurecr.io")
+	own := contracts.AsError(state.failure)
 	switch {
+	case state.source == "" && own != nil && own.Hint != "":
+		return own.Hint
+	case r.credentials.opts.CredentialSource != "" && state.source == r.credentials.opts.CredentialSource:
+		return "correct " + state.source
 	case r.registry.Username != "":
 		return "correct registry.username and registry.password in the environment file"
+	case azure && r.credentials.opts.Identity != nil:
+		return "run: az login; or: az acr login --name " + name
 	case azure:
 		return "run: az acr login --name " + name
 	default:

@@ -4,36 +4,38 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/modelops-suite/modelops-go/contracts"
 )
 
-// guard keeps requests to the registry's own host. A registry may send a download
-// elsewhere by a redirect, and then no credential goes along; it may not name another
-// host as the place to get tokens from, or to upload to.
+// guard keeps requests to the registry's own host and scheme. A registry may send a
+// download elsewhere by a redirect, and then no credential goes along; it may not name
+// another host as the place to get tokens from, or to upload to, and nothing that is
+// encrypted goes on in plain.
 type guard struct {
-	host string
-	next http.RoundTripper
+	host   string
+	scheme string
+	next   http.RoundTripper
 }
 
-// tokenHosts are the registries whose token service has a host of its own.
+// tokenHosts are the registries whose token service has a host of its own. The list is
+// closed: a registry that is not in it is its own token service.
 var tokenHosts = map[string]string{
 	"docker.io":            "auth.docker.io",
 	"registry-1.docker.io": "auth.docker.io",
+	"registry.gitlab.com":  "gitlab.com",
 }
 
 // RoundTrip sends a request that may go where it wants to go.
 func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
-	if g.own(req.URL) {
+	switch {
+	case g.own(req.URL):
 		return g.next.RoundTrip(req)
-	}
-	redirected := req.Response != nil
-	if !redirected || req.Method != http.MethodGet && req.Method != http.MethodHead {
-		return nil, &contracts.Error{
-			Code: contracts.CodeDenied, Stage: contracts.StageResolve,
-			Message: fmt.Sprintf("registry %s asks for a request to %s, another host; nothing was sent there", contracts.Quote(g.host), contracts.Quote(req.URL.Host)),
-			Hint:    "check that registry.login_server is the registry that you mean",
-		}
+	case !download(req):
+		return nil, g.refuse(fmt.Sprintf("asks for a request to %s, another host; nothing was sent there", contracts.Quote(req.URL.Scheme+"://"+req.URL.Host)))
+	case req.URL.Scheme != "https" && g.scheme == "https":
+		return nil, g.refuse("sends a download to " + contracts.Quote(req.URL.Host) + " without encryption; nothing was sent there")
 	}
 	if req.Header.Get("Authorization") != "" {
 		req = req.Clone(req.Context())
@@ -42,9 +44,29 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	return g.next.RoundTrip(req)
 }
 
-func (g *guard) own(u *url.URL) bool {
-	if u.Host == tokenHosts[g.host] && u.Scheme == "https" {
-		return true
+func (g *guard) refuse(why string) error {
+	return &contracts.Error{
+		Code: contracts.CodeDenied, Stage: contracts.StageResolve,
+		Message: "registry " + contracts.Quote(g.host) + " " + why,
+		Hint:    "check that registry.login_server is the registry that you mean",
 	}
-	return u.Host == g.host || g.host == "docker.io" && u.Host == "registry-1.docker.io"
+}
+
+// own says whether a URL is the registry's, or its token service's.
+func (g *guard) own(u *url.URL) bool {
+	if u.User != nil {
+		return false
+	}
+	return u.Host == canonical(g.host) && u.Scheme == g.scheme || u.Host == tokenHosts[g.host] && u.Scheme == "https"
+}
+
+// download says whether a request was redirected from one for a blob or a manifest.
+func download(req *http.Request) bool {
+	if req.Response == nil || req.Method != http.MethodGet && req.Method != http.MethodHead {
+		return false
+	}
+	for req.Response != nil && req.Response.Request != nil {
+		req = req.Response.Request
+	}
+	return strings.Contains(req.URL.Path, "/blobs/") || strings.Contains(req.URL.Path, "/manifests/")
 }

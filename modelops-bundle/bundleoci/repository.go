@@ -9,7 +9,6 @@
 package bundleoci
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"net/http"
@@ -18,7 +17,6 @@ import (
 
 	"oras.land/oras-go/v2/registry/remote"
 	"oras.land/oras-go/v2/registry/remote/auth"
-	"oras.land/oras-go/v2/registry/remote/credentials"
 	"oras.land/oras-go/v2/registry/remote/retry"
 
 	"github.com/modelops-suite/modelops-go/contracts"
@@ -39,9 +37,16 @@ const (
 
 // Options adjust a [Repository]. The zero value works.
 type Options struct {
-	// Credential decides the credentials for a host, instead of the environment's own
-	// and those of the Docker configuration.
-	Credential func(ctx context.Context, host string) (username string, password contracts.Secret, err error)
+	// Identity is who the process is, for registries of provider acr; nil for nobody.
+	Identity Identity
+	// CredentialSource says where the environment's user name and password were read, if
+	// it was not its file.
+	CredentialSource string
+	// Reload reads the environment's registry again, whose password may have been
+	// replaced; nil when it cannot have been.
+	Reload func() (contracts.Registry, error)
+	// Note is told which credentials are used, as for fmt.Printf; never what they are.
+	Note func(format string, args ...any)
 	// UserAgent is sent with every request.
 	UserAgent string
 }
@@ -54,8 +59,9 @@ type Repository struct {
 	// Location is where it lies.
 	Location contracts.Location
 
-	registry contracts.Registry
-	remote   *remote.Repository
+	registry    contracts.Registry
+	credentials *credentials
+	remote      *remote.Repository
 }
 
 // Open names a repository of the environment's registry. It sends nothing yet.
@@ -77,38 +83,17 @@ func Open(env *contracts.BundleEnvironment, repository string, opts Options) (*R
 	}
 	repo.PlainHTTP = env.Registry.PlainHTTP()
 	repo.MaxMetadataBytes = maxManifest
-	client := &auth.Client{
-		Client:     &http.Client{Transport: retry.NewTransport(transport)},
-		Credential: credential(env, location.Host, opts),
-		Cache:      auth.NewCache(),
-	}
+	transport = retry.NewTransport(transport)
+	found := &credentials{host: location.Host, registry: env.Registry, opts: opts, client: &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+	c := &client{auth.Client{Client: &http.Client{Transport: transport}, Credential: found.find, Cache: &tokens{}}}
 	if opts.UserAgent != "" {
-		client.SetUserAgent(opts.UserAgent)
+		c.SetUserAgent(opts.UserAgent)
 	}
-	repo.Client = client
-	return &Repository{Name: repository, Location: location, registry: env.Registry, remote: repo}, nil
-}
-
-// credential looks, in this order, at what the caller says, at the environment's own
-// user name and password, and at the Docker configuration. All are bound to the host.
-func credential(env *contracts.BundleEnvironment, host string, opts Options) auth.CredentialFunc {
-	if opts.Credential != nil {
-		return func(ctx context.Context, asked string) (auth.Credential, error) {
-			if asked != host {
-				return auth.EmptyCredential, nil
-			}
-			username, password, err := opts.Credential(ctx, asked)
-			return auth.Credential{Username: username, Password: password.Reveal()}, err
-		}
-	}
-	if env.Registry.Username != "" {
-		return auth.StaticCredential(host, auth.Credential{Username: env.Registry.Username, Password: env.Registry.Password.Reveal()})
-	}
-	store, err := credentials.NewStoreFromDocker(credentials.StoreOptions{})
-	if err != nil {
-		return nil
-	}
-	return credentials.Credential(store)
+	repo.Client = c
+	return &Repository{Name: repository, Location: location, registry: env.Registry, credentials: found, remote: repo}, nil
 }
 
 const (
@@ -137,7 +122,11 @@ func newTransport(registry contracts.Registry, host string) (http.RoundTripper, 
 		}
 		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
 	}
-	return &guard{host: host, next: transport}, nil
+	scheme := "https"
+	if registry.PlainHTTP() {
+		scheme = "http"
+	}
+	return &guard{host: host, scheme: scheme, next: transport}, nil
 }
 
 func badAuthority(file, problem string) *contracts.Error {

@@ -18,6 +18,7 @@ import (
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/config"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/runner"
 	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/acrauth"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/bundleoci"
 )
 
@@ -50,8 +51,9 @@ func (e Env) Getenv(name string) string {
 
 // program is one run of the program.
 type program struct {
-	env   Env
-	flags flags
+	env      Env
+	flags    flags
+	identity *acrauth.Identity
 }
 
 // Main runs the program and answers with its exit code.
@@ -59,7 +61,7 @@ func Main(ctx context.Context, env Env, args []string) int {
 	if len(args) > 1 && args[1] == runner.GuardArgument {
 		return runner.Guard(args[2:])
 	}
-	p := &program{env: env}
+	p := &program{env: env, identity: acrauth.Default()}
 	err := p.main(ctx, args[1:])
 	return p.exit(ctx, err)
 }
@@ -124,7 +126,13 @@ func (p *program) note(format string, args ...any) {
 func (p *program) openCache(c *config.Config) (*cache.Cache, error) { return cache.Open(c.CacheDir) }
 
 func (p *program) repository(c *config.Config, name string) (*bundleoci.Repository, error) {
-	return bundleoci.Open(c.Environment, name, bundleoci.Options{UserAgent: "bundle-worker/" + build().Version})
+	return bundleoci.Open(c.Environment, name, bundleoci.Options{
+		Identity:         p.identity,
+		CredentialSource: c.CredentialSource,
+		Reload:           c.Reload,
+		Note:             p.note,
+		UserAgent:        "bundle-worker/" + build().Version,
+	})
 }
 
 // Build says which build of the program this is.

@@ -22,6 +22,12 @@ type Config struct {
 	Timeout     time.Duration // of a task that states none
 	OutputLimit int64         // bytes of one output
 
+	// CredentialSource says where the registry's user name and password were read, when
+	// that is not the environment file.
+	CredentialSource string
+	// Reload reads the environment's registry again; nil when it came from variables.
+	Reload func() (contracts.Registry, error)
+
 	Warnings []contracts.Problem
 
 	settings []setting
@@ -161,21 +167,30 @@ func (c *Config) environment(getenv func(string) string, envFile string) error {
 			return err
 		}
 		source = fmt.Sprintf("%s %s", source, envFile)
+		c.Reload = registryOf(func() (*environment.Loaded, error) { return environment.LoadFile(envFile) })
 	case getenv(registryVariable) != "":
 		if loaded, err = fromVariables(getenv); err != nil {
 			return err
 		}
 		source = registryVariable
+		if loaded.Env.Registry.Username != "" {
+			c.CredentialSource = credentialVariables
+		}
 	default:
 		home, err := environment.Home(getenv)
 		if err != nil {
 			return err
 		}
-		chosen, err := environment.Open(home).Resolve(environment.Request{Getenv: getenv})
+		store := environment.Open(home)
+		chosen, err := store.Resolve(environment.Request{Getenv: getenv})
 		if err != nil {
 			return err
 		}
 		loaded, source = chosen.Loaded, chosen.Why
+		c.Reload = registryOf(func() (*environment.Loaded, error) { return store.Load(chosen.Name) })
+	}
+	if err := c.credentials(getenv, &loaded.Env.Registry); err != nil {
+		return err
 	}
 	if err := agree(getenv, loaded.Env); err != nil {
 		return err
@@ -186,6 +201,38 @@ func (c *Config) environment(getenv func(string) string, envFile string) error {
 	c.Environment, c.Warnings = loaded.Env, loaded.Warnings
 	c.note("environment", loaded.Env.Environment, source)
 	return nil
+}
+
+const credentialVariables = usernameVariable + " and " + passwordVariable
+
+// credentials takes the user name and password of the variables for a registry whose file
+// has none: for that login server, and no other.
+func (c *Config) credentials(getenv func(string) string, registry *contracts.Registry) error {
+	username, password := getenv(usernameVariable), getenv(passwordVariable)
+	if registry.Username != "" || username == "" && password == "" {
+		return nil
+	}
+	if username == "" || password == "" {
+		return &contracts.Error{
+			Code: contracts.CodeUsage, Stage: contracts.StageEnvironment,
+			Message: "of " + credentialVariables + " only one is set",
+			Hint:    "set both, or neither",
+		}
+	}
+	registry.Username, registry.Password = username, contracts.Secret(password)
+	c.CredentialSource, c.Reload = credentialVariables, nil // variables do not change
+	return nil
+}
+
+// registryOf is the registry of a file that is read again.
+func registryOf(load func() (*environment.Loaded, error)) func() (contracts.Registry, error) {
+	return func() (contracts.Registry, error) {
+		loaded, err := load()
+		if err != nil {
+			return contracts.Registry{}, err
+		}
+		return loaded.Env.Registry, nil
+	}
 }
 
 // fromVariables is the environment of a worker that has no file. It is held against the

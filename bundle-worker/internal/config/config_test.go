@@ -70,6 +70,40 @@ func TestFileBeatsVariables(t *testing.T) {
 	}
 }
 
+// A file without a user name takes that of the variables, for its own login server; one
+// that has a user name keeps to it.
+func TestCredentialVariables(t *testing.T) {
+	file := environmentFile(t, "registry.example.com")
+	set := map[string]string{"REGISTRY_USERNAME": "ada", "REGISTRY_PASSWORD": "CANARY"}
+	c, err := Load(variables(t, set), file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := c.Environment.Registry; r.Username != "ada" || r.Password.Reveal() != "CANARY" || r.LoginServer != "registry.example.com" {
+		t.Errorf("%+v", r)
+	}
+	if !strings.Contains(c.CredentialSource, "REGISTRY_USERNAME") || c.Reload != nil {
+		t.Errorf("source %q", c.CredentialSource)
+	}
+	delete(set, "REGISTRY_PASSWORD")
+	if _, err := Load(variables(t, set), file); contracts.AsError(err).Code != contracts.CodeUsage {
+		t.Errorf("half a credential: %v", err)
+	}
+	if err := os.WriteFile(file, []byte("environment: prod\nregistry: {provider: docker, login_server: registry.example.com, username: grace, password: CANARY}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if c, err = Load(variables(t, nil), file); err != nil || c.CredentialSource != "" || c.Reload == nil {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	if now, err := c.Reload(); err != nil || now.Username != "grace" {
+		t.Errorf("%+v, %v", now, err)
+	}
+	set["REGISTRY_PASSWORD"] = "CANARY"
+	if _, err := Load(variables(t, set), file); contracts.AsError(err).Code != contracts.CodeEnvironmentMismatch {
+		t.Errorf("a disagreement: %v", err)
+	}
+}
+
 func TestInsecure(t *testing.T) {
 	c, err := Load(variables(t, map[string]string{"MODELOPS_BUNDLE_REGISTRY": "registry:5000", "MODELOPS_BUNDLE_INSECURE": "true"}), "")
 	if err != nil || !c.Environment.Registry.PlainHTTP() {

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"golang.org/x/crypto/blake2b"
 
@@ -33,19 +32,12 @@ func (r *running) evaluate(ctx context.Context, p *prepared) error {
 	if err != nil {
 		return err
 	}
-	limited, cancel := r.limit(ctx, r.asked)
-	defer cancel()
-	if err := r.warm(limited, p, r.asked); err != nil {
+	err = r.inSession(ctx, p, false, func(ctx context.Context) (err error) {
+		r.result.Evaluation, err = p.session.Evaluate(ctx, target, replicates)
 		return err
-	}
-	r.record(p)
-	p.used = true
-	began := time.Now()
-	r.result.Evaluation, err = p.session.Evaluate(limited, target, replicates)
-	r.result.Seconds, r.output = time.Since(began).Seconds(), p.session.Output()
-	// A module that was imported half cannot be imported again.
-	if r.Config.Cold || p.session.Dead() || err != nil && contracts.AsError(err).Code == contracts.CodeImport {
-		p.cool()
+	})
+	if err != nil && contracts.AsError(err).Code == contracts.CodeImport {
+		p.cool() // a module that was imported half cannot be imported again
 	}
 	return err
 }

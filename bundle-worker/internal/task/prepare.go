@@ -111,7 +111,7 @@ func (r *Runner) findEntry(ctx context.Context, p *prepared) error {
 // particular, are for a bundle that names nothing itself.
 func (r *Runner) settle(ctx context.Context, p *prepared, task *contracts.SimTask) error {
 	asked := task.Resources.Over(nil)
-	limited, cancel := r.limit(ctx, asked)
+	limited, cancel := startLimit(ctx)
 	defer cancel()
 	if err := r.startSession(limited, p, asked); err != nil {
 		return err

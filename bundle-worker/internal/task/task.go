@@ -132,14 +132,28 @@ func (r *running) runCommand(ctx context.Context, p *prepared, collect *wire.Col
 }
 
 func (r *running) runWire(ctx context.Context, p *prepared, collect *wire.Collector) error {
-	limited, cancel := r.limit(ctx, r.asked)
-	defer cancel()
+	return r.inSession(ctx, p, true, func(ctx context.Context) error { return p.session.Run(ctx, r.task, collect) })
+}
+
+// inSession makes a call in a process of the bundle, within the task's time limit; with
+// loaded set, the wire is imported there. What earlier tasks left in the process is not
+// held against this one, which has another try in a process of its own when its process
+// dies.
+func (r *running) inSession(ctx context.Context, p *prepared, loaded bool, call func(ctx context.Context) error) error {
 	for {
-		// What earlier tasks left in the process counts, too. A task that is not the first
-		// and is killed for memory has another try in a process of its own.
-		earlier, err := r.runOnce(limited, p, collect)
-		again := earlier && err != nil && limited.Err() == nil && p.session != nil && p.session.Exceeded()
-		if p.session != nil && (r.Config.Cold || p.session.Dead()) {
+		if err := r.ready(ctx, p, loaded); err != nil {
+			return err
+		}
+		earlier := p.used
+		p.used = true
+		limited, cancel := r.limit(ctx, r.asked)
+		began := time.Now()
+		err := call(limited)
+		late := limited.Err() != nil
+		cancel()
+		r.result.Seconds, r.output = time.Since(began).Seconds(), p.session.Output()
+		again := earlier && err != nil && !late && (p.session.Exceeded() || p.session.Dead() && crashed(err))
+		if r.Config.Cold || p.session.Dead() {
 			p.cool()
 		}
 		if !again {
@@ -148,20 +162,30 @@ func (r *running) runWire(ctx context.Context, p *prepared, collect *wire.Collec
 	}
 }
 
-// runOnce calls the wire; earlier says whether its process has had other tasks.
-func (r *running) runOnce(ctx context.Context, p *prepared, collect *wire.Collector) (earlier bool, err error) {
-	if err := r.warm(ctx, p, r.asked); err != nil {
-		return false, err
+// crashed says whether err is that of a process that died by itself. What may be retried
+// is retried by whoever gave the task.
+func crashed(err error) bool {
+	e := contracts.AsError(err)
+	switch e.Code {
+	case contracts.CodeExit, contracts.CodeSignal, contracts.CodeProtocol:
+		return !e.Retryable
+	}
+	return false
+}
+
+// ready has a process, with the wire imported if that is wanted. The task's own time limit
+// is for the simulation: how long this takes depends on who else uses the machine.
+func (r *running) ready(ctx context.Context, p *prepared, loaded bool) error {
+	starting, cancel := startLimit(ctx)
+	defer cancel()
+	if err := r.warm(starting, p, r.asked); err != nil {
+		return err
 	}
 	r.record(p) // before the wire is imported: an import that fails is about this
-	if err := p.load(ctx); err != nil {
-		return false, err
+	if !loaded {
+		return nil
 	}
-	earlier, p.used = p.used, true
-	began := time.Now()
-	err = p.session.Run(ctx, r.task, collect)
-	r.result.Seconds, r.output = time.Since(began).Seconds(), p.session.Output()
-	return earlier, err
+	return p.load(starting)
 }
 
 // record says which environment the task has: by its digest, and in full the first time.
@@ -221,11 +245,23 @@ func (r *Runner) startSession(ctx context.Context, p *prepared, asked contracts.
 	return nil
 }
 
+// startWithin bounds what a process takes to start and to import the wire.
+const startWithin = 5 * time.Minute
+
+// startLimit is ctx with that bound.
+func startLimit(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, startWithin, &contracts.Error{
+		Code: contracts.CodeTimeout, Stage: contracts.StageImport,
+		Message: fmt.Sprintf("the simulation's process was not ready within %s", startWithin),
+		Hint:    "what the wire's module does while it is imported counts: let it work when it is called",
+	})
+}
+
 // limit is ctx with the task's time limit. Its cause is the error that names the limit.
 func (r *Runner) limit(ctx context.Context, resources contracts.Resources) (context.Context, context.CancelFunc) {
 	limit, hint := r.Config.Timeout, "set resources.timeout in the study or the bundle's .modelops/manifest.json, or MODELOPS_RPC_TIMEOUT_SECONDS for the worker"
 	if stated, err := resources.TimeoutDuration(); err == nil && stated > 0 {
-		limit, hint = stated, "the limit is resources.timeout of the study or of the bundle's .modelops/manifest.json"
+		limit, hint = stated, "the limit is --timeout of mops jobs submit, or resources.timeout of the study or of the bundle's .modelops/manifest.json"
 	}
 	return context.WithTimeoutCause(ctx, limit, &contracts.Error{
 		Code: contracts.CodeTimeout, Stage: contracts.StageRun,
@@ -256,7 +292,7 @@ func last(text string, limit int) string {
 		return text
 	}
 	text = text[len(text)-limit:]
-	if _, rest, ok := strings.Cut(text, "\n"); ok {
+	if _, rest, ok := strings.Cut(text, "\n"); ok && rest != "" {
 		return rest
 	}
 	return strings.ToValidUTF8(text, "")

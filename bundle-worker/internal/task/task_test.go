@@ -18,6 +18,7 @@ func TestLast(t *testing.T) {
 		{"short\n", "short\n"},
 		{"first line\nsecond\n", "second\n"},
 		{"ééééééééééé", "ééééé"},
+		{"one long line\n", " long line\n"},
 	} {
 		if got := last(test.text, 11); got != test.want {
 			t.Errorf("%q ends in %q, want %q", test.text, got, test.want)

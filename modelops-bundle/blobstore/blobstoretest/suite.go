@@ -34,6 +34,9 @@ func Run(t *testing.T, fresh func(t *testing.T) (open func() blobstore.Store)) {
 		"cancelled":          testCancelled,
 		"large":              testLarge,
 		"put race":           testPutRace,
+		"large put race":     testLargePutRace,
+		"large create":       testLargeCreate,
+		"list many":          testListMany,
 		"create and delete":  testCreateDelete,
 		"read limit":         testReadLimit,
 		"another handle":     testAnotherHandle,
@@ -134,7 +137,7 @@ func testCreateOnce(t *testing.T, open func() blobstore.Store) {
 }
 
 func testCreateRace(t *testing.T, open func() blobstore.Store) {
-	const writers = 16
+	const writers = 20
 	var wg sync.WaitGroup
 	won := make([]bool, writers)
 	for i := range writers {
@@ -324,6 +327,65 @@ func testPutRace(t *testing.T, open func() blobstore.Store) {
 	got := get(t, open(), "k")
 	if len(got) != 100000 || strings.Trim(got, got[:1]) != "" {
 		t.Errorf("the content is mixed, or has %d bytes", len(got))
+	}
+}
+
+// testLargePutRace: the same of contents that a store sends in parts.
+func testLargePutRace(t *testing.T, open func() blobstore.Store) {
+	const blocks = 20 << 4 // 20 MiB
+	var wg sync.WaitGroup
+	for i := range 3 {
+		s := open()
+		wg.Go(func() {
+			block := bytes.Repeat([]byte{byte('a' + i)}, 1<<16)
+			if err := s.Put(t.Context(), "k", io.LimitReader(&repeating{block: block}, blocks<<16)); err != nil {
+				t.Errorf("Put = %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	got := get(t, open(), "k")
+	if len(got) != blocks<<16 || strings.Trim(got, got[:1]) != "" {
+		t.Errorf("the content is mixed, or has %d bytes", len(got))
+	}
+}
+
+// testLargeCreate: creating is once only for contents of every size.
+func testLargeCreate(t *testing.T, open func() blobstore.Store) {
+	const size = 20 << 20
+	var wg sync.WaitGroup
+	won := make([]bool, 3)
+	for i := range won {
+		s := open()
+		wg.Go(func() {
+			err := s.Create(t.Context(), "k", bytes.Repeat([]byte{byte('0' + i)}, size))
+			if err != nil && !errors.Is(err, blobstore.ErrExists) {
+				t.Errorf("Create = %v", err)
+			}
+			won[i] = err == nil
+		})
+	}
+	wg.Wait()
+	winner := slices.Index(won, true)
+	if winner < 0 || slices.Contains(won[winner+1:], true) {
+		t.Fatalf("winners = %v, want exactly one", won)
+	}
+	if got := get(t, open(), "k"); len(got) != size || strings.Trim(got, fmt.Sprint(winner)) != "" {
+		t.Errorf("the content is not the winner's, or has %d bytes", len(got))
+	}
+}
+
+// testListMany: many objects are listed, each once and in order.
+func testListMany(t *testing.T, open func() blobstore.Store) {
+	s := open()
+	var want []string
+	for i := range 120 {
+		key := fmt.Sprintf("jobs/%03d", i)
+		want = append(want, key)
+		put(t, s, key, "x")
+	}
+	if diff := cmp.Diff(want, list(t, s, "jobs/")); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/acrauth"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/bundle"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/bundleoci"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/command"
@@ -48,7 +49,7 @@ func openSession(c *cli.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	repository, err := openRepository(env, name)
+	repository, err := openRepository(c, env, name)
 	return &session{c: c, project: p, env: env, repository: repository}, err
 }
 
@@ -73,8 +74,23 @@ func chooseEnvironment(c *cli.Context, pin string, forProject bool) (*contracts.
 	return chosen.Env, nil
 }
 
-func openRepository(env *contracts.BundleEnvironment, name string) (*bundleoci.Repository, error) {
-	return bundleoci.Open(env, name, bundleoci.Options{UserAgent: "modelops-bundle/" + command.BuildOf("modelops-bundle").Version})
+func openRepository(c *cli.Context, env *contracts.BundleEnvironment, name string) (*bundleoci.Repository, error) {
+	return bundleoci.Open(env, name, bundleoci.Options{
+		Identity:  acrauth.Default(),
+		UserAgent: "modelops-bundle/" + command.BuildOf("modelops-bundle").Version,
+		Note:      func(format string, args ...any) { command.Debug(c, format, args...) },
+		Reload: func() (contracts.Registry, error) {
+			home, err := environment.Home(command.EnvOf(c).Getenv)
+			if err != nil {
+				return contracts.Registry{}, err
+			}
+			loaded, err := environment.Open(home).Load(env.Environment)
+			if err != nil {
+				return contracts.Registry{}, err
+			}
+			return loaded.Env.Registry, nil
+		},
+	})
 }
 
 // tag is the tag that the command line or the project says.
@@ -122,7 +138,7 @@ func resolve(c *cli.Context, env *contracts.BundleEnvironment, own *bundleoci.Re
 	}
 	repository := own
 	if within.Repository != "" {
-		if repository, err = openRepository(env, within.Repository); err != nil {
+		if repository, err = openRepository(c, env, within.Repository); err != nil {
 			return nil, "", err
 		}
 	}

@@ -20,6 +20,7 @@ func newApp() *cli.App {
 		Name:  "mops",
 		Usage: "make environments and run studies in them, with exactly the code and data that were pushed",
 		Commands: []*cli.Command{
+			initCommand(),
 			infraCommand(),
 			envCommand(),
 			bundleCommand(),

@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"github.com/modelops-suite/modelops-go/contracts"
-	"github.com/modelops-suite/modelops-go/modelops-bundle/blobstore"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra"
+	"github.com/modelops-suite/modelops-go/modelops/internal/storage"
 )
 
 // connectTimeout bounds each attempt to reach a server.
@@ -146,18 +146,26 @@ func (c check) failedToReach(err error) check {
 	return c.failed(contracts.CodeUnavailable, "check the network", "%v", err)
 }
 
-// checkStorage opens the storage; with write it also makes and removes an object there.
+// checkStorage looks into the storage; with write it also makes and removes an object there.
 func checkStorage(ctx context.Context, env *contracts.BundleEnvironment, write bool) check {
 	c := check{Name: "storage", Looked: env.Storage.Provider + " " + env.Storage.Container}
-	store, err := blobstore.Open(env)
+	ctx, cancel := context.WithTimeout(ctx, 2*connectTimeout)
+	defer cancel()
+	store, err := storage.OpenBriefly(env)
 	if e := contracts.AsError(err); e != nil && e.Code == contracts.CodeUnsupported && !write {
 		return c.skipped("%s", e.Message)
 	}
 	if err != nil {
 		return c.failedWith(err)
 	}
+	for _, err := range store.List(ctx, "jobs/") {
+		if err != nil {
+			return c.failedWith(err)
+		}
+		break
+	}
 	if !write {
-		return c.ok("it can be opened")
+		return c.ok("it can be read")
 	}
 	if err := infra.ProveStorage(ctx, store); err != nil {
 		return c.failedWith(err)

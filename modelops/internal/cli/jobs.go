@@ -34,11 +34,21 @@ type located struct {
 	environment *environment.Chosen
 }
 
-const jobHelp = "JOB is a job's identifier, the beginning of one, or latest."
+const jobHelp = "JOB is a job's identifier, the beginning of one, or latest: the newest, of whichever project."
 
-// locate finds the job that the command's first argument means: by what this machine
-// remembers, which says the environment too, else in the environment in force.
+// locate finds the job that the command's first argument means, and says which is the
+// latest.
 func locate(c *cli.Context) (*located, error) {
+	l, err := find(c)
+	if err == nil && c.Args().First() == "latest" {
+		command.Note(c, "latest job %s: %s of project %s", l.job.ID, contracts.Quote(l.job.Study.File), l.job.Bundle.Repository)
+	}
+	return l, err
+}
+
+// find finds a job by what this machine remembers, which says the environment too, else in
+// the environment in force.
+func find(c *cli.Context) (*located, error) {
 	word := c.Args().First()
 	home, err := homeOf(c)
 	if err != nil {

@@ -153,13 +153,16 @@ func (p *progress) update(s *jobs.Status) {
 		command.Warn(p.c, "failed: %s", faultLine(fault))
 	}
 	p.kinds = max(p.kinds, len(s.Errors))
-	done := s.Tasks.Succeeded + s.Tasks.Failed + s.Tasks.Cancelled
+	done := s.Tasks.Succeeded + s.Tasks.Failed
 	line := fmt.Sprintf("%s: %d of %d tasks", strings.ToLower(string(s.State)), done, s.Tasks.Total)
 	if s.Tasks.Cached > 0 {
 		line += fmt.Sprintf(", %d reused", s.Tasks.Cached)
 	}
 	if s.Tasks.Failed > 0 {
 		line += fmt.Sprintf(", %d failed", s.Tasks.Failed)
+	}
+	if s.Tasks.Cancelled > 0 {
+		line += fmt.Sprintf(", %d did not run", s.Tasks.Cancelled)
 	}
 	if e := s.Evaluations; e != nil {
 		line += fmt.Sprintf("; %d of %d evaluations", e.Succeeded+e.Failed+e.Cancelled, e.Total)

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -142,6 +143,7 @@ type taskAnswer struct {
 	Target     string           `json:"target,omitempty"` // of an evaluation, which has no index, replicate or seed
 	Seed       uint64           `json:"seed"`
 	ParamID    string           `json:"param_id"`
+	Params     contracts.Params `json:"params"`
 	State      string           `json:"state"` // succeeded, failed, or no result
 	Seconds    float64          `json:"seconds"`
 	StderrTail string           `json:"stderr_tail"`
@@ -170,6 +172,9 @@ func (l *located) printTask(c *cli.Context, word string) error {
 		} else {
 			fmt.Fprintf(w, "task %s (%d): parameter set %d, replicate %d, seed %d: %s\n", answer.Task[:12], answer.Index, answer.Set, answer.Replicate, answer.Seed, answer.State)
 		}
+		if params, err := json.Marshal(answer.Params); err == nil {
+			fmt.Fprintf(w, "parameters %s\n", contracts.Lines(string(params)))
+		}
 		if answer.Error != nil {
 			_, _ = io.WriteString(w, answer.Error.Text())
 		} else if answer.StderrTail != "" {
@@ -190,7 +195,7 @@ func (l *located) findTask(ctx context.Context, word string) (task jobs.Task, in
 	place, err := strconv.Atoi(word)
 	isPlace := err == nil && len(word) < shortestKey
 	if !isPlace && len(word) < shortestKey {
-		return task, 0, command.Usage("", "task %s is neither a place nor at least %d digits of a key", contracts.Quote(word), shortestKey)
+		return task, 0, command.Usage("the first task is 0; keys are in mops jobs status "+l.job.ID+" and in the tables' column task", "task %s is neither a place nor at least %d digits of a key", contracts.Quote(word), shortestKey)
 	}
 	for sim := range l.job.SimTasks(study) {
 		if key := sim.Key(l.job.Content); isPlace && index == place || !isPlace && strings.HasPrefix(key, word) {
@@ -207,7 +212,7 @@ func (l *located) identify(ctx context.Context, word string) (*taskAnswer, error
 	task, index, err := l.findTask(ctx, word)
 	if err == nil {
 		return &taskAnswer{JobID: l.job.ID, Task: task.Key, Index: index, Set: task.Sim.Set, Replicate: task.Sim.Replicate,
-			Seed: task.Sim.Seed, ParamID: task.Sim.Params.ID}, nil
+			Seed: task.Sim.Seed, ParamID: task.Sim.Params.ID, Params: task.Sim.Params.Values}, nil
 	}
 	if contracts.AsError(err).Code != contracts.CodeNotFound {
 		return nil, err
@@ -229,7 +234,8 @@ func (l *located) findEvaluation(ctx context.Context, word string) (*taskAnswer,
 	for set := range l.job.Sets(study) {
 		for _, target := range study.Targets {
 			if key := contracts.EvaluationKey(l.job.Content, target, set.Keys); set.Complete && strings.HasPrefix(key, word) {
-				return &taskAnswer{JobID: l.job.ID, Task: key, Set: set.Tasks[0].Set, ParamID: set.Tasks[0].Params.ID, Target: target}, nil
+				params := set.Tasks[0].Params
+				return &taskAnswer{JobID: l.job.ID, Task: key, Set: set.Tasks[0].Set, ParamID: params.ID, Params: params.Values, Target: target}, nil
 			}
 		}
 	}

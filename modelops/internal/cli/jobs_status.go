@@ -170,6 +170,9 @@ func writeStatus(w io.Writer, job *jobs.Job, s *jobs.Status) {
 		}
 		writeFault(w, f, i == 0)
 	}
+	if len(s.Errors) > 0 && s.Errors[0].Task != "" {
+		fmt.Fprintf(w, "more of one: mops jobs logs %s --task KEY, or replay\n", s.ID)
+	}
 }
 
 // writeCounts writes how tasks, or evaluations of targets, stand.

@@ -93,6 +93,7 @@ func TestScript(t *testing.T) {
 			"manifest": manifest,
 			"mode":     mode,
 			"saveport": savePort,
+			"terminal": terminal,
 		},
 	})
 }

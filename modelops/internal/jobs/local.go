@@ -11,6 +11,7 @@ import (
 	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/atomicfile"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/blobstore"
+	"github.com/modelops-suite/modelops-go/modelops/internal/storage"
 )
 
 // Local is what this machine knows of the jobs that were submitted or driven here:
@@ -146,5 +147,5 @@ func Storage(env *contracts.BundleEnvironment, home string) (blobstore.Store, er
 	if env.Storage == nil {
 		return blobstore.OpenDir(filepath.Join(home, "store"), "")
 	}
-	return blobstore.Open(env)
+	return storage.Open(env)
 }

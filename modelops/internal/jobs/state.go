@@ -185,8 +185,12 @@ var errMoved = errors.New("the job has moved on")
 // with [contracts.CodeConflict].
 func (c *Catalog) MoveFrom(ctx context.Context, id string, last, to Transition) (Transition, error) {
 	if !slices.Contains(last.State.next(), to.State) {
-		return Transition{}, &contracts.Error{Code: contracts.CodeConflict, Stage: contracts.StageSubmit,
+		e := &contracts.Error{Code: contracts.CodeConflict, Stage: contracts.StageSubmit,
 			Message: fmt.Sprintf("job %s is %s and cannot become %s", id, last.State, to.State)}
+		if last.State.Ended() {
+			e.Hint = "it has ended, and nothing of it runs"
+		}
+		return Transition{}, e
 	}
 	to.Number = last.Number + 1
 	to.At = stamp(c.now())

@@ -153,7 +153,7 @@ func (s *slot) close() {
 // limit is how long the executor waits for a task: the worker keeps the task's own time
 // limit, and this is for a worker that does not.
 func limit(task jobs.Task) time.Duration {
-	const slack = 2 * time.Minute // bundle and environment may have to be made first
+	const slack = time.Hour // bundle and environment may have to be made first
 	if task.Sim.Resources == nil {
 		return 0
 	}

@@ -102,6 +102,15 @@ func hintFor(key string, names []string) string {
 	return "it is one of " + strings.Join(slices.Sorted(slices.Values(names)), ", ")
 }
 
+// Set sets the key to a value, as [Parse] does; the problem is nil when it can have it.
+func (k Key) Set(c *Config, v contracts.Value) *contracts.Problem {
+	l := &problems{}
+	if k.read(c, l, v); len(l.list) > 0 {
+		return &l.list[0]
+	}
+	return nil
+}
+
 // read sets the key to a value of the document; null is the same as absent.
 func (k Key) read(c *Config, l *problems, v contracts.Value) {
 	if v.Kind() == contracts.KindNull {
@@ -128,9 +137,10 @@ func (k Key) read(c *Config, l *problems, v contracts.Value) {
 	}
 }
 
-func (k Key) readText(p *string, l *problems, value string) {
+func (k Key) readText(p *string, l *problems, written string) {
+	value := written
 	if k.tidy != nil {
-		value = k.tidy(value)
+		value = k.tidy(written)
 	}
 	switch control := contracts.ControlCharacter(value); {
 	case control != "":
@@ -140,12 +150,12 @@ func (k Key) readText(p *string, l *problems, value string) {
 		l.add(k.Path, "is blank", "give it a value, or leave the key out")
 		return
 	case k.Words != nil && !slices.Contains(k.Words, value):
-		l.add(k.Path, "is "+contracts.Quote(value), "it is one of "+strings.Join(k.Words, ", "))
+		l.add(k.Path, "is "+contracts.Quote(written), "it is one of "+strings.Join(k.Words, ", "))
 		return
 	}
 	if k.rule != nil {
 		if problem, hint := k.rule(value); problem != "" {
-			l.add(k.Path, "is "+contracts.Quote(value)+" and "+problem, hint)
+			l.add(k.Path, "is "+contracts.Quote(written)+" and "+problem, hint)
 			return
 		}
 	}

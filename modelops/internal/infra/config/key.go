@@ -52,7 +52,7 @@ func settingsKeys() []Key {
 			Path: "settings.username", Kind: contracts.KindString, Pattern: `^[ -~]*[A-Za-z0-9][ -~]*$`,
 			Doc:  "Whose the environment is: part of the names in Azure. Leave it out of an environment that a team shares",
 			at:   func(c *Config) any { return &c.Settings.Username },
-			rule: func(s string) (string, string) { return problemOf(name.Username(s)) },
+			rule: usernameRule,
 		},
 	}
 }
@@ -241,13 +241,14 @@ func (k Key) reset(c *Config) {
 	}
 }
 
-// problemOf turns the error of a rule about names into one about a key.
-func problemOf(_ string, err error) (problem, hint string) {
+func usernameRule(value string) (problem, hint string) {
+	_, err := name.Username(value)
 	if err == nil {
 		return "", ""
 	}
 	e := contracts.AsError(err)
-	return "cannot be used: " + e.Message, e.Hint
+	_, problem, _ = strings.Cut(e.Message, contracts.Quote(value)+" ") // the key says whose it is
+	return problem, e.Hint
 }
 
 func environmentRule(value string) (problem, hint string) {

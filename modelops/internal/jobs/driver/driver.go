@@ -137,10 +137,13 @@ func (a *attempt) end(ctx context.Context, reason string, fault error) (jobs.Tra
 	to := jobs.Transition{State: jobs.Succeeded, Reason: reason, Evaluations: evaluations, Errors: append(faults, more...)}
 	switch {
 	case fault != nil:
-		e := contracts.AsError(fault)
+		e := *contracts.AsError(fault)
+		if e.Hint == "" {
+			e.Hint = "once that is mended, run the rest: mops jobs resume " + a.job.ID
+		}
 		to.State = jobs.Failed
 		to.Reason = e.Message
-		to.Errors = append([]jobs.Faults{{Error: e}}, to.Errors...)
+		to.Errors = append([]jobs.Faults{{Error: &e}}, to.Errors...)
 		if succeeded > 0 && failed > 0 {
 			to.State = jobs.Partial
 		}

@@ -527,7 +527,7 @@ func TestExecutorFails(t *testing.T) {
 	fault := &contracts.Error{Code: contracts.CodeUnsupported, Message: "no workers on this system"}
 	ended := w.drive(job.ID, executorFunc(func(context.Context, <-chan jobs.Task, chan<- jobs.Result) error { return fault }))
 	check(t, ended, jobs.Failed, counts(4, 0, 0, 4, 0))
-	if ended.Reason != fault.Message || len(ended.Errors) != 1 || ended.Errors[0].Error.Code != fault.Code {
+	if ended.Reason != fault.Message || len(ended.Errors) != 1 || ended.Errors[0].Error.Code != fault.Code || !strings.Contains(ended.Errors[0].Error.Hint, "mops jobs resume "+job.ID) {
 		t.Errorf("ended = %+v", ended)
 	}
 }

@@ -101,6 +101,7 @@ func (p *Programs) status(ctx context.Context, env *environment.Chosen, dir stri
 // local is a bundle as the worker has it.
 type local struct {
 	Content contracts.Digest `json:"content_digest"`
+	Path    string           `json:"path"`
 	Entry   *Entry           `json:"entry"`
 
 	Resources contracts.Resources `json:"resources"`

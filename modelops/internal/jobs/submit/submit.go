@@ -231,6 +231,7 @@ func (s *Submitter) bundle(ctx context.Context, r Request, p *Plan, dry bool) er
 		return err
 	}
 	p.Job.Content, p.Entry, p.Job.Resources = local.Content, local.Entry, local.Resources
+	s.checkStudy(r, local)
 	if err := p.checkEntry(); err != nil {
 		return err
 	}
@@ -241,6 +242,18 @@ func (s *Submitter) bundle(ctx context.Context, r Request, p *Plan, dry bool) er
 		return err
 	}
 	return s.keep(ctx, p)
+}
+
+// checkStudy warns of a study that is among the files that its results are keyed by.
+func (s *Submitter) checkStudy(r Request, l local) {
+	file, err := filepath.Rel(r.ProjectDir, r.StudyFile)
+	if r.Bundle != "" || err != nil || !filepath.IsLocal(file) || l.Path == "" {
+		return
+	}
+	if _, err := os.Lstat(filepath.Join(l.Path, file)); err == nil {
+		s.Warn("study %s is in the bundle, so that results are not reused once it changes (leave it out: a line /%s in .modelopsignore)",
+			contracts.Quote(r.StudyFile), filepath.ToSlash(file))
+	}
 }
 
 // checkEntry holds the study against how the bundle is called.
