@@ -19,7 +19,7 @@ help: ## list the targets
 
 build: ## build mops (also as modelops), modelops-bundle and bundle-worker into bin/
 	@mkdir -p $(BIN)
-	$(GO) build -o $(BIN)/ ./modelops/cmd/mops ./modelops-bundle/cmd/modelops-bundle ./bundle-worker/cmd/bundle-worker
+	$(GO) build -o $(BIN)/ ./modelops/cmd/mops ./modelops/cmd/mops-cloud ./modelops-bundle/cmd/modelops-bundle ./bundle-worker/cmd/bundle-worker
 	@ln -sf mops $(BIN)/modelops
 
 demo: build ## run the whole flow on this machine: infra, init, push, 1,000 simulations, tables
@@ -93,7 +93,7 @@ cross: ## compile the CLIs for Linux, macOS and Windows, the worker for Linux an
 		worker=./bundle-worker/cmd/bundle-worker; [ $$os = windows ] && worker=; \
 		echo "$$target"; \
 		CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch $(GO) build -trimpath -ldflags '-s -w' -o $$out/ \
-			./modelops/cmd/mops ./modelops-bundle/cmd/modelops-bundle $$worker; \
+			./modelops/cmd/mops ./modelops/cmd/mops-cloud ./modelops-bundle/cmd/modelops-bundle $$worker; \
 	done
 
 clean: ## remove what was built here

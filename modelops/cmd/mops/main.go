@@ -13,5 +13,5 @@ import (
 func main() {
 	ctx, stop := command.SignalContext(context.Background())
 	defer stop()
-	os.Exit(cli.Main(ctx, command.OSEnv(), os.Args))
+	os.Exit(cli.Main(ctx, command.OSEnv(), os.Args, nil))
 }

@@ -10,9 +10,12 @@ import (
 	"github.com/modelops-suite/modelops-go/modelops-bundle/command"
 )
 
-// Main runs the program and answers with its exit code.
-func Main(ctx context.Context, env command.Env, args []string) int {
-	return command.Main(ctx, env, newApp(), args)
+// Main runs the program and answers with its exit code. cloud makes environments in a
+// cloud; without one the program mops-cloud does, in this one's place.
+func Main(ctx context.Context, env command.Env, args []string, cloud Cloud) int {
+	app := newApp()
+	app.Metadata = map[string]any{linkageKey: linkage{cloud, args}}
+	return command.Main(ctx, env, app, args)
 }
 
 func newApp() *cli.App {

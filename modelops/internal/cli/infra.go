@@ -15,7 +15,6 @@ import (
 	"github.com/modelops-suite/modelops-go/modelops-bundle/command"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/environment"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra"
-	"github.com/modelops-suite/modelops-go/modelops/internal/infra/azure"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra/config"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra/local"
 )
@@ -116,8 +115,8 @@ func chooseProvider(c *cli.Context) (*target, error) {
 		}
 		t.Provider = local.New(home, launch)
 		return t, nil
-	case azure.Name:
-		return t, t.useAzure(c, home)
+	case config.Azure:
+		return t, t.useCloud(c, home)
 	}
 	return nil, command.Usage("mops infra up --provider local", "provider %s (by %s) is neither local nor azure", contracts.Quote(name), by)
 }

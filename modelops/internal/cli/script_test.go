@@ -23,16 +23,21 @@ import (
 
 	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/command"
+	"github.com/modelops-suite/modelops-go/modelops/internal/cli/cloud"
 	"github.com/modelops-suite/modelops-go/modelops/internal/localregistry"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
-		"mops": func() {
+	mops := func(cloud Cloud) func() {
+		return func() {
 			ctx, stop := command.SignalContext(context.Background())
 			defer stop()
-			os.Exit(Main(ctx, command.OSEnv(), os.Args))
-		},
+			os.Exit(Main(ctx, command.OSEnv(), os.Args, cloud))
+		}
+	}
+	testscript.Main(m, map[string]func(){
+		"mops":            mops(nil),
+		"mops-cloud":      mops(cloud.Provider),
 		"modelops-bundle": func() { otherProgram(contracts.ContractVersion) },
 		"bundle-worker":   func() { otherProgram(os.Getenv("WORKER_CONTRACT")) },
 	})

@@ -13,6 +13,7 @@ import (
 const (
 	Bundle = "modelops-bundle"
 	Worker = "bundle-worker"
+	Cloud  = "mops-cloud"
 )
 
 // Find is the path of a program: beside the running one, where they are installed

@@ -272,8 +272,12 @@ func (p *Provider) Down(ctx context.Context, destroy infra.Destruction) (*infra.
 }
 
 // Unlock breaks the locks that updates left which were killed, and says whose they were.
-func (p *Provider) Unlock(ctx context.Context) ([]engine.Lock, error) {
-	return p.engine.Unlock(ctx, p.stack())
+func (p *Provider) Unlock(ctx context.Context) (broken []string, err error) {
+	locks, err := p.engine.Unlock(ctx, p.stack())
+	for _, l := range locks {
+		broken = append(broken, l.String())
+	}
+	return broken, err
 }
 
 // doomed are the URNs of what a destruction deletes.

@@ -1,0 +1,72 @@
+// Package cloud is the part of the command line that links Pulumi: it makes the provider of
+// an environment in a cloud from modelops.yaml, and shows what its engine does. Only the
+// program mops-cloud links it, see docs/adr/0007.
+package cloud
+
+import (
+	"context"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/command"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/environment"
+	"github.com/modelops-suite/modelops-go/modelops/internal/infra"
+	"github.com/modelops-suite/modelops-go/modelops/internal/infra/azure"
+	"github.com/modelops-suite/modelops-go/modelops/internal/infra/config"
+	"github.com/modelops-suite/modelops-go/modelops/internal/infra/engine"
+	"github.com/modelops-suite/modelops-go/modelops/internal/infra/name"
+)
+
+// The variables that say where the engine's parts are.
+const (
+	cliVariable     = "MODELOPS_PULUMI"         // the pulumi program
+	pluginsVariable = "MODELOPS_PULUMI_PLUGINS" // a directory with the azure-native plugin
+)
+
+// Provider is that of the environment on Azure which modelops.yaml in home describes, and
+// what its names are derived from.
+func Provider(c *cli.Context, home string) (infra.Provider, name.Choice, error) {
+	file := environment.ConfigPath(home)
+	conf, err := config.Load(home)
+	if err != nil {
+		return nil, name.Choice{}, err
+	}
+	if conf == nil {
+		return nil, name.Choice{}, &contracts.Error{Code: contracts.CodeNotFound, Stage: contracts.StageProvision,
+			Message: "an environment on Azure needs a configuration, and there is no " + contracts.Quote(file), Hint: "mops init writes it"}
+	}
+	if err := conf.Require(file, config.Azure); err != nil {
+		return nil, name.Choice{}, err
+	}
+	choice := conf.Names()
+	names, err := name.Ledger{Home: home}.Look(choice)
+	if err != nil {
+		return nil, name.Choice{}, err
+	}
+	plugins := command.EnvOf(c).Getenv(pluginsVariable)
+	if plugins != "" {
+		plugins = command.EnvOf(c).Path(plugins)
+	}
+	provider, err := azure.New(azure.SettingsOf(conf, names), engineConfig(c, home, conf), plugins)
+	return provider, choice, err
+}
+
+// engineConfig is how the engine runs, and what it shows.
+func engineConfig(c *cli.Context, home string, conf *config.Config) engine.Config {
+	env := command.EnvOf(c)
+	e := engine.Config{
+		Home: home, Environ: env.Environ, CLI: conf.Pulumi.CLI, CLIBy: "pulumi.cli in " + environment.ConfigPath(home),
+		Backend:  engine.Backend{URL: conf.Pulumi.BackendURL, SecretsProvider: conf.Pulumi.SecretsProvider},
+		Progress: newResourceLines(c).show,
+		Note:     func(line string) { command.Note(c, "%s", line) },
+	}
+	if path := env.Getenv(cliVariable); path != "" {
+		e.CLI, e.CLIBy = env.Path(path), cliVariable
+	}
+	e.Kill, _ = engine.KillSignal() // as long as the process
+	context.AfterFunc(c.Context, func() {
+		command.Note(c, "what was begun is being finished; interrupt again to end at once")
+	})
+	return e
+}
