@@ -69,6 +69,7 @@ func otherProgram(contract string) {
 // TestScript runs the scripts of testdata/script, each in an empty home. Registries that
 // a script leaves running are stopped.
 func TestScript(t *testing.T) {
+	plugin := buildStandin(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
@@ -84,15 +85,20 @@ func TestScript(t *testing.T) {
 			env.Setenv("MOPS", mops)
 			env.Setenv("GORACE", quickExit)
 			env.Defer(func() { stopAll(t, env.WorkDir) })
-			return os.Mkdir(home, 0o700)
+			if err := os.Mkdir(home, 0o700); err != nil {
+				return err
+			}
+			return onAzure(t, env, plugin)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits":    exits,
-			"kill9":    kill9,
-			"occupy":   occupy,
-			"manifest": manifest,
-			"mode":     mode,
-			"saveport": savePort,
+			"exits":     exits,
+			"kill9":     kill9,
+			"occupy":    occupy,
+			"manifest":  manifest,
+			"mode":      mode,
+			"saveport":  savePort,
+			"configure": configure,
+			"fault":     fault,
 		},
 	})
 }
