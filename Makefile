@@ -12,7 +12,7 @@ RACE    := $(if $(shell command -v $${CC:-gcc} 2>/dev/null || command -v cc 2>/d
 PACKAGES = $(foreach m,$(MODULES),./$(m)/...)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check bench tidy docs cross peers readers azurite pulumi clean
+.PHONY: help build demo test check bench tidy docs cross peers readers azurite pulumi test-azure clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -65,6 +65,11 @@ test: build peers readers azurite pulumi ## run every test, with real registries
 	MODELOPS_TEST_BIN=$(CURDIR)/$(BIN) MODELOPS_TEST_PEERS=$(CURDIR)/.cache/peers MODELOPS_TEST_READERS=$(CURDIR)/$(READERS) \
 		MODELOPS_TEST_AZURITE=$(CURDIR)/$(AZURITE) MODELOPS_TEST_PULUMI=$(CURDIR)/.cache/pulumi/bin/pulumi \
 		$(GO) test $(RACE) -count=1 -timeout 30m $(PACKAGES)
+
+test-azure: pulumi ## make and destroy environments on a stand-in for Azure, with everything going wrong in turn
+	MODELOPS_TEST_PULUMI=$(CURDIR)/.cache/pulumi/bin/pulumi MODELOPS_TEST_AZURE=all \
+		$(GO) test -count=1 -timeout 30m -run 'Azure|TestScript/infra_azure|TestDrift|TestAdopt|TestNotOurs|TestOutputs' \
+		./modelops/internal/infra/azure ./modelops/internal/cli
 
 check: build ## formatting, vet, generated documents, cross-compilation of everything, tests
 	@test -z "$$(gofmt -l $(MODULES))" || { echo "not formatted:"; gofmt -l $(MODULES); exit 1; }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/environment"
@@ -298,3 +299,31 @@ var (
 		"storage:BlobServiceProperties", "storage:ManagementPolicy", "storage:StorageAccount"}
 	identityTypes = append([]string{"authorization:RoleAssignment"}, azureTypes...)
 )
+
+// onAzure gives the scripts infra_azure_… an Azure of their own and a configuration.
+func onAzure(t *testing.T, env *testscript.Env, plugin string) error {
+	if !strings.HasPrefix(filepath.Base(env.WorkDir), "script-infra_azure_") {
+		return nil
+	}
+	home, plugins := filepath.Join(env.WorkDir, "mops-home"), filepath.Join(env.WorkDir, "plugin")
+	env.Setenv("MODELOPS_HOME", home)
+	env.Setenv("MODELOPS_PULUMI", enginetest.CLI(t))
+	env.Setenv("MODELOPS_PULUMI_PLUGINS", plugins)
+	if err := os.Mkdir(home, 0o700); err != nil {
+		return err
+	}
+	if _, err := azuretest.New(plugins, plugin); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(home, "modelops.yaml"), []byte(azureConfig), 0o600)
+}
+
+// configure LINE adds a line to the configuration for Azure that scripts begin with.
+func configure(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(os.WriteFile(filepath.Join(ts.Getenv("MODELOPS_HOME"), "modelops.yaml"), []byte(azureConfig+args[0]+"\n"), 0o600))
+}
+
+// fault JSON says what goes wrong on Azure from now on.
+func fault(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(os.WriteFile(filepath.Join(ts.Getenv("MODELOPS_PULUMI_PLUGINS"), "cloud", "faults.json"), []byte(args[0]), 0o600))
+}

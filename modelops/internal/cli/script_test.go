@@ -74,6 +74,7 @@ func otherProgram(contract string) {
 // TestScript runs the scripts of testdata/script, each in an empty home. Registries that
 // a script leaves running are stopped.
 func TestScript(t *testing.T) {
+	plugin := buildStandin(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
@@ -89,16 +90,21 @@ func TestScript(t *testing.T) {
 			env.Setenv("MOPS", mops)
 			env.Setenv("GORACE", quickExit)
 			env.Defer(func() { stopAll(t, env.WorkDir) })
-			return os.Mkdir(home, 0o700)
+			if err := os.Mkdir(home, 0o700); err != nil {
+				return err
+			}
+			return onAzure(t, env, plugin)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits":    exits,
-			"kill9":    kill9,
-			"occupy":   occupy,
-			"manifest": manifest,
-			"mode":     mode,
-			"saveport": savePort,
-			"terminal": terminal,
+			"exits":     exits,
+			"kill9":     kill9,
+			"occupy":    occupy,
+			"manifest":  manifest,
+			"mode":      mode,
+			"saveport":  savePort,
+			"configure": configure,
+			"fault":     fault,
+			"terminal":  terminal,
 		},
 	})
 }

@@ -164,7 +164,7 @@ func (p *Provider) Status(ctx context.Context) (*infra.State, error) {
 	if err != nil {
 		return nil, p.explain(err)
 	}
-	state.Outputs, err = p.environment(outputs, there[infra.Storage])
+	state.Outputs, err = Environment(p.settings, outputs, there[infra.Storage])
 	return state, err
 }
 

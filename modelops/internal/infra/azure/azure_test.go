@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 
@@ -102,93 +101,154 @@ var everything = []string{
 	"storage:BlobServiceProperties", "storage:ManagementPolicy", "storage:StorageAccount",
 }
 
-func TestUp(t *testing.T) {
-	b := newBench(t)
-	none, err := b.provider().Status(t.Context())
-	if err != nil || none.Outputs != nil || none.Components[0].Phase != infra.Absent {
-		t.Fatalf("%+v %v", none, err)
-	}
-	if entries, _ := os.ReadDir(b.home); len(entries) > 0 {
-		t.Errorf("looking made %v", entries)
-	}
-	state := b.up()
-	if diff := cmp.Diff(everything, b.Types(t)); diff != "" {
-		t.Error(diff)
-	}
-	account := b.Resources(t)[strings.ToLower("/subscriptions/"+azuretest.Subscription+"/resourceGroups/modelops-dev-rg-vsb/providers/Microsoft.Storage/storageAccounts/modelopsdevvsba1f2")]
-	want := &contracts.BundleEnvironment{Environment: "dev",
-		Registry: contracts.Registry{Provider: "acr", LoginServer: "modelopsdevacrvsb.azurecr.io", RequiresAuth: true},
-		Storage: &contracts.Storage{Provider: "azure", Container: "bundle-blobs",
-			ConnectionString: contracts.Secret("DefaultEndpointsProtocol=https;AccountName=modelopsdevvsba1f2;AccountKey=" + account.Keys[0] + ";EndpointSuffix=core.windows.net")}}
-	if diff := cmp.Diff(want.Storage, state.Outputs.Storage); diff != "" {
-		t.Error(diff)
-	}
-	if diff := cmp.Diff(want.Registry, state.Outputs.Registry); diff != "" {
-		t.Error(diff)
-	}
-	if !state.Changed || len(b.events) == 0 {
-		t.Error("nothing is said to have changed")
-	}
+const group = "/subscriptions/" + azuretest.Subscription + "/resourcegroups/modelops-dev-rg-vsb"
 
-	// Again: nothing is changed.
-	made := len(b.Did(t, "create"))
-	if again := b.up(); again.Changed || again.Outputs == nil {
-		t.Errorf("%+v", again)
-	}
-	changes, err := b.provider().Preview(t.Context())
-	if err != nil || slices.ContainsFunc(changes, func(c infra.Change) bool { return c.Action != infra.Keep }) {
-		t.Errorf("%v %v", changes, err)
-	}
-	if got := len(b.Did(t, "create")) + len(b.Did(t, "update")) + len(b.Did(t, "delete")); got != made {
-		t.Errorf("%d operations, want %d", got, made)
-	}
-}
-
-func TestDown(t *testing.T) {
+// The keys in the environment are Azure's, also after somebody changed them, and what
+// somebody else changed or deleted is noticed, said, and made good by the next Up.
+func TestDrift(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.up()
-	changes, err := b.provider().PreviewDown(t.Context(), infra.Destruction{})
-	if err != nil || len(changes) != len(everything) || slices.ContainsFunc(changes, func(c infra.Change) bool { return c.Action != infra.Keep }) {
-		t.Errorf("%v %v", changes, err)
+	all := b.Resources(t)
+	account := all[group+"/providers/microsoft.storage/storageaccounts/modelopsdevvsba1f2"]
+	account.Keys[0] = strings.Repeat("k", 86) + "=="
+	b.Set(t, all)
+	state, err := b.provider().Refresh(t.Context())
+	if err != nil || state.Outputs == nil {
+		t.Fatal(state, err)
 	}
-	state, err := b.provider().Down(t.Context(), infra.Destruction{})
-	if err != nil || state.Outputs == nil || !strings.Contains(strings.Join(state.Notes, " "), "go on costing") {
-		t.Errorf("%+v %v", state, err)
-	}
-	if diff := cmp.Diff(everything, b.Types(t)); diff != "" {
-		t.Fatal(diff)
+	if got := string(state.Outputs.Storage.ConnectionString); !strings.Contains(got, account.Keys[0]) {
+		t.Error("the key is the old one")
 	}
 
-	changes, err = b.provider().PreviewDown(t.Context(), infra.Destruction{Storage: true})
-	var doomed []string
-	for _, c := range changes {
-		if c.Action == infra.Delete {
-			doomed = append(doomed, c.Resource)
-		}
-	}
-	slices.Sort(doomed)
-	if diff := cmp.Diff([]string{"bundle-blobs", "storage", "storage-lifecycle", "storage-service"}, doomed); diff != "" || err != nil {
-		t.Error(diff, err)
-	}
-	state, err = b.provider().Down(t.Context(), infra.Destruction{Storage: true})
+	account.Inputs["minimumTlsVersion"] = "TLS1_0"
+	delete(all, group+"/providers/microsoft.storage/storageaccounts/modelopsdevvsba1f2/managementpolicies/default")
+	b.Set(t, all)
+	state, err = b.provider().Refresh(t.Context())
 	if err != nil {
 		t.Fatal(describe(err))
 	}
-	if state.Outputs == nil || state.Outputs.Storage != nil {
-		t.Errorf("%+v", state.Outputs)
+	notes := strings.Join(state.Notes, "; ")
+	for _, want := range []string{"would update storage (minimumTlsVersion)", "would create storage-lifecycle"} {
+		if !strings.Contains(notes, want) {
+			t.Errorf("%q is not in %s", want, notes)
+		}
 	}
-	if diff := cmp.Diff([]string{"containerregistry:Registry", "resources:ResourceGroup"}, b.Types(t)); diff != "" {
-		t.Error(diff)
+	if state := b.up(); !state.Changed {
+		t.Error("nothing was made good")
 	}
-	state, err = b.provider().Down(t.Context(), infra.Destruction{Registry: true})
-	if err != nil || state.Outputs != nil || !strings.Contains(strings.Join(state.Notes, " "), "az group delete") {
-		t.Fatalf("%+v %v", state, err)
+	if tls := b.Resources(t)[strings.ToLower(account.ID)].Inputs["minimumTlsVersion"]; tls != "TLS1_2" {
+		t.Error(tls)
 	}
-	if diff := cmp.Diff([]string{"resources:ResourceGroup"}, b.Types(t)); diff != "" {
-		t.Error(diff)
+
+	// A registry that is gone is no reason to say anything else of the environment.
+	all = b.Resources(t)
+	delete(all, group+"/providers/microsoft.containerregistry/registries/modelopsdevacrvsb")
+	b.Set(t, all)
+	state, err = b.provider().Refresh(t.Context())
+	if err != nil || state.Outputs != nil || state.Components[0].Phase != infra.Absent {
+		t.Errorf("%+v %v", state, err)
 	}
 	b.up()
 	if diff := cmp.Diff(everything, b.Types(t)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// What is adopted is used, never changed, and never deleted.
+func TestAdopt(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	theirs := map[string]azuretest.Resource{}
+	place := func(id, typ string, inputs map[string]any) string {
+		theirs[strings.ToLower(id)] = azuretest.Resource{ID: id, Type: typ, Inputs: inputs, Keys: []string{strings.Repeat("t", 86) + "==", "other"}}
+		return id
+	}
+	rg := "/subscriptions/" + azuretest.Subscription + "/resourceGroups/theirs"
+	place(rg, "azure-native:resources:ResourceGroup", map[string]any{"resourceGroupName": "theirs", "location": "westeurope"})
+	b.settings.Registry.Adopt = place(rg+"/providers/Microsoft.ContainerRegistry/registries/theirregistry", "azure-native:containerregistry:Registry",
+		map[string]any{"resourceGroupName": "theirs", "registryName": "theirregistry", "location": "westeurope", "sku": map[string]any{"name": "Premium"}})
+	b.settings.Storage.Adopt = place(rg+"/providers/Microsoft.Storage/storageAccounts/theirstorage", "azure-native:storage:StorageAccount",
+		map[string]any{"resourceGroupName": "theirs", "accountName": "theirstorage", "location": "westeurope", "kind": "StorageV2", "sku": map[string]any{"name": "Standard_GRS"}})
+	b.settings.Group, b.settings.AdoptGroup = "theirs", true
+	b.Set(t, theirs)
+	state := b.up()
+	if got := state.Outputs.Registry.LoginServer; got != "theirregistry.azurecr.io" {
+		t.Error(got)
+	}
+	if got := string(state.Outputs.Storage.ConnectionString); !strings.Contains(got, "AccountName=theirstorage;AccountKey=ttt") {
+		t.Error("not their account")
+	}
+	if made := b.Did(t, "create"); len(made) != 1 || !strings.HasSuffix(made[0], "/containers/bundle-blobs") {
+		t.Errorf("made %v", made)
+	}
+	_, err := b.provider().Down(t.Context(), infra.Destruction{Registry: true, Storage: true})
+	b.refused(err, contracts.CodeDenied, "was there before this environment")
+	if _, err := b.provider().Down(t.Context(), infra.Destruction{Storage: true}); err != nil {
+		t.Fatal(describe(err))
+	}
+	if diff := cmp.Diff(theirs, b.Resources(t)); diff != "" {
+		t.Errorf("theirs changed: %s", diff)
+	}
+	if len(b.Did(t, "update")) > 0 || len(b.Did(t, "delete")) != 1 {
+		t.Errorf("updated %v, deleted %v", b.Did(t, "update"), b.Did(t, "delete"))
+	}
+}
+
+// What is there under the environment's names and is somebody else's is not taken.
+func TestNotOurs(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	id := "/subscriptions/" + azuretest.Subscription + "/resourceGroups/modelops-dev-rg-vsb"
+	theirs := map[string]azuretest.Resource{strings.ToLower(id): {ID: id, Type: "azure-native:resources:ResourceGroup",
+		Inputs: map[string]any{"resourceGroupName": "modelops-dev-rg-vsb", "location": "westeurope"}}}
+	b.Set(t, theirs)
+	_, err := b.provider().Up(t.Context())
+	b.refused(err, contracts.CodeConflict, "is there already, and was not made for environment dev", "azure.existing_resource_group")
+	if diff := cmp.Diff(theirs, b.Resources(t)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Outputs are believed when they are of the resources that they are about.
+func TestOutputs(t *testing.T) {
+	key := strings.Repeat("k", 86) + "=="
+	good := map[string]string{
+		"login_server": "modelopsdevacrvsb.azurecr.io", "blob_endpoint": "https://modelopsdevvsba1f2.blob.core.windows.net/",
+		"connection_string": "DefaultEndpointsProtocol=https;AccountName=modelopsdevvsba1f2;AccountKey=" + key + ";EndpointSuffix=core.windows.net",
+	}
+	outputs := func(name, value string) map[string]engine.Output {
+		o := map[string]engine.Output{}
+		for k, v := range good {
+			o[k] = engine.Output{Value: v}
+		}
+		if value == "" {
+			delete(o, name)
+		} else {
+			o[name] = engine.Output{Value: value}
+		}
+		return o
+	}
+	s := newBench(t).settings
+	for _, wrong := range [][2]string{
+		{"login_server", ""}, {"login_server", "modelopsdevacrvsb.azurecr.io.evil.org"}, {"login_server", "another.azurecr.io"}, {"login_server", "https://modelopsdevacrvsb.azurecr.io"},
+		{"connection_string", ""}, {"connection_string", "UseDevelopmentStorage=true"},
+		{"connection_string", strings.Replace(good["connection_string"], "vsba1f2", "another", 1)},
+		{"connection_string", strings.Replace(good["connection_string"], key, "", 1)},
+	} {
+		env, err := azure.Environment(s, outputs(wrong[0], wrong[1]), true)
+		e := contracts.AsError(err)
+		if env != nil || e == nil || e.Code != contracts.CodeIntegrity || !strings.Contains(e.Message, wrong[0]) {
+			t.Errorf("%v: %v %v", wrong, env, err)
+		} else if strings.Contains(e.Message, key) {
+			t.Error("the error shows the key")
+		}
+	}
+	if _, err := azure.Environment(s, outputs("", "x"), true); err != nil {
+		t.Error(err)
+	}
+	s.Storage.Identity = true
+	if _, err := azure.Environment(s, outputs("blob_endpoint", "http://modelopsdevvsba1f2.blob.core.windows.net/"), true); err == nil {
+		t.Error("plain HTTP is believed")
 	}
 }

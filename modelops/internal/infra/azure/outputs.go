@@ -9,22 +9,22 @@ import (
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra/engine"
 )
 
-// environment is what outputs say, once they are believed: each must be there, be what
-// it is called, and be of the resource that it is about.
-func (p *Provider) environment(outputs map[string]engine.Output, storage bool) (*contracts.BundleEnvironment, error) {
+// Environment is what the outputs of a stack say, once they are believed: each must be
+// there, be what it is called, and be of the resource that it is about.
+func Environment(s Settings, outputs map[string]engine.Output, storage bool) (*contracts.BundleEnvironment, error) {
 	r := reader{outputs: outputs}
-	_, registry := split(p.settings.registryID())
-	env := &contracts.BundleEnvironment{Environment: p.settings.Environment}
+	_, registry := split(s.registryID())
+	env := &contracts.BundleEnvironment{Environment: s.Environment}
 	env.Registry = contracts.Registry{
 		Provider: "acr", RequiresAuth: true,
 		LoginServer: r.text(outLoginServer, "^"+regexp.QuoteMeta(strings.ToLower(registry))+`(-[a-z0-9]+)?\.azurecr\.(io|us|cn)$`),
 	}
-	if p.settings.Registry.AdminUser {
+	if s.Registry.AdminUser {
 		env.Registry.Username = r.text(outUsername, `^\S+$`)
 		env.Registry.Password = contracts.Secret(r.text(outPassword, `^\S+$`))
 	}
 	if storage {
-		env.Storage = p.storage(&r)
+		env.Storage = s.storage(&r)
 	}
 	if r.err != nil {
 		return nil, r.err
@@ -35,16 +35,16 @@ func (p *Provider) environment(outputs map[string]engine.Output, storage bool) (
 	return env, nil
 }
 
-func (p *Provider) storage(r *reader) *contracts.Storage {
-	_, account := split(p.settings.accountID())
-	s := &contracts.Storage{Provider: "azure", Container: p.settings.Storage.Container}
-	if p.settings.Storage.Identity {
-		s.Endpoint = r.text(outEndpoint, `^https://`+regexp.QuoteMeta(account)+`(\.z\d+)?\.blob\.[a-z0-9.-]+/$`)
+func (s Settings) storage(r *reader) *contracts.Storage {
+	_, account := split(s.accountID())
+	storage := &contracts.Storage{Provider: "azure", Container: s.Storage.Container}
+	if s.Storage.Identity {
+		storage.Endpoint = r.text(outEndpoint, `^https://`+regexp.QuoteMeta(account)+`(\.z\d+)?\.blob\.[a-z0-9.-]+/$`)
 	} else {
-		s.ConnectionString = contracts.Secret(r.text(outConnection,
+		storage.ConnectionString = contracts.Secret(r.text(outConnection,
 			`^DefaultEndpointsProtocol=https;AccountName=`+regexp.QuoteMeta(account)+`;AccountKey=[A-Za-z0-9+/]{40,}={0,2};EndpointSuffix=[a-z0-9.-]+$`))
 	}
-	return s
+	return storage
 }
 
 // reader takes outputs out, and remembers the first that is not what it should be.

@@ -66,7 +66,7 @@ func (p *Provider) takeUp(ctx context.Context, f *engine.Failure, id string) err
 		}
 		return &contracts.Error{Code: contracts.CodeConflict, Stage: contracts.StageProvision,
 			Message: fmt.Sprintf("%s %s is there already, and was not made for environment %s", what(f.Name), id, p.settings.Environment),
-			Hint:    "say in modelops.yaml that it is existing, or choose another name"}
+			Hint:    "to use it as it is, say so in modelops.yaml: " + existingKey(f.Name) + ": true; else choose another name"}
 	}
 	return p.engine.Adopt(ctx, p.stack(), f)
 }
@@ -119,4 +119,12 @@ func (p *Provider) ours(ctx context.Context, f *engine.Failure, id string) (bool
 		}
 	}
 	return true, nil
+}
+
+// existingKey is the key of the configuration that says that something exists.
+func existingKey(name string) string {
+	if name == groupName {
+		return "azure.existing_resource_group"
+	}
+	return component(name) + ".existing"
 }

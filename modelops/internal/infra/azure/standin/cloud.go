@@ -101,6 +101,9 @@ func (all contents) get(id string) *thing { return all[strings.ToLower(id)] }
 
 // parent is the nearest resource above an id, "" for one directly in the subscription.
 func parent(id string) string {
+	if scope, _, found := strings.Cut(id, "/providers/Microsoft.Authorization/"); found {
+		return scope
+	}
 	parts := strings.Split(id, "/") // "", subscriptions, S, resourceGroups, G, providers, P, type, name, …
 	if len(parts) <= 5 {
 		return ""
