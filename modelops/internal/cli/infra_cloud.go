@@ -49,7 +49,7 @@ func delegate(c *cli.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	return program.Become(c.Context, path, args, env.Environ)
+	return program.Become(path, args[1:], env.Environ)
 }
 
 // ledger keeps the names of one environment; nil keeps none.

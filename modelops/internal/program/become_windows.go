@@ -1,7 +1,6 @@
 package program
 
 import (
-	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -11,9 +10,9 @@ import (
 )
 
 // Become runs a program in the place of this one, which waits for it: it has the same
-// terminal and arguments, and the error carries its exit code.
-func Become(_ context.Context, path string, args, environ []string) error {
-	cmd := exec.Command(path, args[1:]...) // an interrupt reaches it by the console
+// terminal, and the error carries its exit code.
+func Become(path string, args, environ []string) error {
+	cmd := exec.Command(path, args...) // an interrupt reaches it by the console
 	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = environ, os.Stdin, os.Stdout, os.Stderr
 	err := cmd.Run()
 	if _, ended := errors.AsType[*exec.ExitError](err); err == nil || ended {
