@@ -105,10 +105,11 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
+	t.Parallel() // the engine mostly waits
 	b := &bench{t: t, cloud: enginetest.NewCloud(t), home: t.TempDir(), kill: make(chan struct{})}
 	b.config = engine.Config{
 		Home: b.home, CLI: enginetest.CLI(t), CLIBy: "the test", Kill: b.kill,
-		Environ: append(os.Environ(), b.cloud.Environ(), "PULUMI_CONFIG_PASSPHRASE=inherited-and-not-used", "PULUMI_BACKEND_URL=file:///nowhere"),
+		Environ: append(os.Environ(), b.cloud.Environ(), "GORACE=atexit_sleep_ms=0", "PULUMI_CONFIG_PASSPHRASE=inherited-and-not-used", "PULUMI_BACKEND_URL=file:///nowhere"),
 		Progress: func(e engine.Event) {
 			b.mu.Lock()
 			defer b.mu.Unlock()

@@ -103,17 +103,26 @@ func pipes(cmd *exec.Cmd) (read func() (stdout, stderr []byte), err error) {
 }
 
 func files(cmd *exec.Cmd) (read func() (stdout, stderr []byte), err error) {
-	stdout, err := os.CreateTemp("", "pulumi-stdout-")
+	stdout, err := nameless()
 	if err != nil {
 		return nil, err
 	}
-	stderr, err := os.CreateTemp("", "pulumi-stderr-")
+	stderr, err := nameless()
 	if err != nil {
 		drain(stdout)
 		return nil, err
 	}
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	return func() ([]byte, []byte) { return drain(stdout), drain(stderr) }, nil
+}
+
+// nameless is a file that goes with its last descriptor, where the system can.
+func nameless() (*os.File, error) {
+	f, err := os.CreateTemp("", "pulumi-output-")
+	if err == nil {
+		_ = os.Remove(f.Name()) // not while it is open, on Windows; then drain does
+	}
+	return f, err
 }
 
 // drain is what was written to a file, which it removes.
