@@ -49,6 +49,7 @@ var linked = []struct{ prefix, reason string }{
 	{"google.golang.org/grpc", "of arrow-go"},
 	{"google.golang.org/protobuf", "of arrow-go"},
 	{"github.com/blang/semver", "versions of Pulumi"},
+	{"github.com/pulumi", "infrastructure in a cloud, docs/adr/0005"},
 	{"github.com/BurntSushi/toml", "of pulumi"},
 	{"github.com/ProtonMail/go-crypto", "of pulumi"},
 	{"github.com/aead/chacha20", "of pulumi"},
