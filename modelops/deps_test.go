@@ -69,6 +69,7 @@ var linked = []struct{ prefix, reason string }{
 var linkedByCloud = []struct{ prefix, reason string }{
 	{"github.com/pulumi", "the engine that makes infrastructure, docs/adr/0005"},
 	{"github.com/blang/semver", "versions of Pulumi"},
+	{"github.com/pulumi", "infrastructure in a cloud, docs/adr/0005"},
 	{"github.com/BurntSushi/toml", "of pulumi"},
 	{"github.com/ProtonMail/go-crypto", "of pulumi"},
 	{"github.com/aead/chacha20", "of pulumi"},

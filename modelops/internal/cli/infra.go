@@ -130,11 +130,8 @@ func infraUp(c *cli.Context) error {
 		command.Note(c, "this is the local environment, on this machine only; one on Azure: mops infra up --provider azure")
 	}
 	before, err := t.Status(c.Context)
-	if err != nil && contracts.AsError(err).Code != contracts.CodeIntegrity {
+	if err != nil {
 		return err
-	}
-	if before == nil { // what is recorded cannot be believed; Up makes it anew
-		before = &infra.State{}
 	}
 	if err := t.files.Check(t.Environment(), before.Outputs); err != nil && !(c.Bool("force") && contracts.AsError(err).Code == contracts.CodeConflict) {
 		return err
@@ -166,7 +163,7 @@ func infraRefresh(c *cli.Context) error {
 		return t.failed(c, state, err)
 	}
 	if state.Outputs == nil {
-		return t.nothing()
+		return t.nothing(state)
 	}
 	return t.publish(c, state)
 }
@@ -201,10 +198,16 @@ func (t *target) note(c *cli.Context, state *infra.State) {
 	for _, line := range state.Notes {
 		command.Note(c, "%s", line)
 	}
+	if state.Unread != nil {
+		command.Note(c, "%s", state.Unread.Error())
+	}
 }
 
 // publish makes the environment file say what there is, and answers with it.
 func (t *target) publish(c *cli.Context, state *infra.State) error {
+	if state.Unread != nil {
+		return state.Unread
+	}
 	if state.Outputs == nil {
 		return &contracts.Error{Code: contracts.CodeInternal, Stage: contracts.StageProvision, Message: "the provider made no registry"}
 	}
@@ -215,8 +218,11 @@ func (t *target) publish(c *cli.Context, state *infra.State) error {
 	return t.answer(c, state, file)
 }
 
-// nothing is the error for an environment that was never made.
-func (t *target) nothing() error {
+// nothing is the error for an environment that was never made, or not to its end.
+func (t *target) nothing(state *infra.State) error {
+	if state.Unread != nil {
+		return state.Unread
+	}
 	return &contracts.Error{Code: contracts.CodeNotFound, Stage: contracts.StageProvision,
 		Message: "there is no " + t.Name() + " environment", Hint: "mops infra up makes it"}
 }
@@ -298,7 +304,7 @@ func infraOutputs(c *cli.Context) error {
 		return err
 	}
 	if state.Outputs == nil {
-		return t.nothing()
+		return t.nothing(state)
 	}
 	return printEnvironment(c, state.Outputs)
 }

@@ -37,6 +37,7 @@ type Component struct {
 type State struct {
 	Components []Component
 	Outputs    *contracts.BundleEnvironment // nil when there is no registry; without a timestamp
+	Unread     error                        // why there are no outputs although something is there
 	Changed    bool                         // by the operation that answers with it
 	Notes      []string                     // what its user should know
 }

@@ -109,11 +109,36 @@ func (p *Provider) plan(ctx context.Context) ([]engine.Change, error) {
 // Up makes what is missing, and changes what differs from the settings. A state is
 // returned beside an error when it is known what there is.
 func (p *Provider) Up(ctx context.Context) (*infra.State, error) {
+	// What a deletion that was broken off removed is no longer taken for there.
+	refreshed, err := p.refresh(ctx)
+	if err != nil {
+		return p.after(ctx, refreshed, err)
+	}
 	if _, err := p.plan(ctx); err != nil {
 		return nil, err
 	}
 	result, err := p.update(ctx)
-	return p.after(ctx, result, p.explain(err))
+	if result != nil {
+		result.Recovered = append(refreshed.Recovered, result.Recovered...)
+	}
+	state, err := p.after(ctx, result, p.explain(err))
+	if err != nil && state.Outputs != nil && state.Outputs.Storage == nil {
+		state.Outputs = nil // half of what was asked for is not yet what there is
+	}
+	return state, err
+}
+
+// refresh makes the record agree with Azure. There may be none.
+func (p *Provider) refresh(ctx context.Context) (*engine.Result, error) {
+	found, err := p.engine.Status(ctx, p.stack())
+	if err != nil {
+		return nil, p.explain(err)
+	}
+	if len(found.Resources)+len(found.Pending) == 0 {
+		return &engine.Result{}, nil
+	}
+	result, err := p.engine.Refresh(ctx, p.stack(), engine.RefreshOptions{})
+	return result, p.explain(err)
 }
 
 // after is the state after an operation, whether it succeeded or not.
@@ -160,12 +185,16 @@ func (p *Provider) Status(ctx context.Context) (*infra.State, error) {
 	if !found.Exists || !there[infra.Registry] {
 		return state, nil
 	}
+	if !there[infra.Storage] && slices.ContainsFunc(found.Resources, func(r engine.Resource) bool { return component(r.Name) == infra.Storage }) {
+		state.Unread = unbelieved("the storage is there in part")
+		return state, nil
+	}
 	outputs, err := p.engine.Outputs(ctx, p.stack())
 	if err != nil {
 		return nil, p.explain(err)
 	}
-	state.Outputs, err = Environment(p.settings, outputs, there[infra.Storage])
-	return state, err
+	state.Outputs, state.Unread = Environment(p.settings, outputs, there[infra.Storage])
+	return state, nil
 }
 
 // placeOf is the ID of the resource that a component stands on. Storage is there when
@@ -185,15 +214,12 @@ func placeOf(found *engine.Status, part string) (id string, ok bool) {
 // Refresh compares the record with Azure, and makes the record agree. What differs from
 // the settings after that is noted, and left to Up.
 func (p *Provider) Refresh(ctx context.Context) (*infra.State, error) {
-	if found, err := p.engine.Status(ctx, p.stack()); err != nil || !found.Exists {
-		if err != nil {
-			return nil, p.explain(err)
-		}
+	if found, err := p.engine.Status(ctx, p.stack()); err == nil && !found.Exists {
 		return p.Status(ctx)
 	}
-	result, err := p.engine.Refresh(ctx, p.stack(), engine.RefreshOptions{})
+	result, err := p.refresh(ctx)
 	if err != nil {
-		return p.after(ctx, result, p.explain(err))
+		return p.after(ctx, result, err)
 	}
 	drift, err := p.plan(ctx)
 	if err != nil {

@@ -75,5 +75,5 @@ func (r *reader) fail(name string) {
 
 func unbelieved(what string) *contracts.Error {
 	return &contracts.Error{Code: contracts.CodeIntegrity, Stage: contracts.StageProvision,
-		Message: what + ", so nothing was taken from the outputs", Hint: "mops infra up makes them anew"}
+		Message: what + ", so what there is cannot be told", Hint: "mops infra up goes on, unless another one does at this moment"}
 }

@@ -271,13 +271,17 @@ func (s *server) Update(ctx context.Context, r *pulumirpc.UpdateRequest) (*pulum
 
 // Delete removes a resource, with all that lies in it, as Azure does.
 func (s *server) Delete(ctx context.Context, r *pulumirpc.DeleteRequest) (*emptypb.Empty, error) {
-	token, _, err := s.kind(r.GetUrn())
+	token, k, err := s.kind(r.GetUrn())
 	if err != nil {
 		return nil, err
 	}
 	err = s.effect(ctx, token, "delete", func() error {
 		return s.cloud.change(func(all contents) error {
-			for _, id := range append(all.children(r.GetId()), r.GetId()) {
+			doomed := []string{r.GetId()}
+			if !k.always {
+				doomed = append(all.children(r.GetId()), r.GetId())
+			}
+			for _, id := range doomed {
 				if t := all.get(id); t != nil {
 					delete(all, strings.ToLower(id))
 					if err := s.cloud.journal("delete", t.ID); err != nil {
