@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops/internal/doctor"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra"
 	"github.com/modelops-suite/modelops-go/modelops/internal/storage"
 )
@@ -22,7 +23,7 @@ import (
 const connectTimeout = 15 * time.Second
 
 // connection is an attempt to reach what an environment file names.
-type connection struct{ check }
+type connection struct{ doctor.Check }
 
 // connect tries everything that the environment names.
 func connect(ctx context.Context, env *contracts.BundleEnvironment) []connection {
@@ -38,49 +39,49 @@ func connect(ctx context.Context, env *contracts.BundleEnvironment) []connection
 
 // checkRegistry asks the registry whether it is one, first without credentials and, when
 // it asks for a password, with those of the file.
-func checkRegistry(ctx context.Context, r contracts.Registry) check {
+func checkRegistry(ctx context.Context, r contracts.Registry) doctor.Check {
 	host, _, _ := strings.Cut(r.LoginServer, "/")
 	scheme := "https"
 	if r.PlainHTTP() {
 		scheme = "http"
 	}
 	address := scheme + "://" + host + "/v2/"
-	c := check{Name: "registry", Looked: address}
+	c := doctor.Check{Name: "registry", Looked: address}
 	client, err := registryClient(r)
 	if err != nil {
-		return c.failedWith(err)
+		return c.FailedWith(err)
 	}
 	defer client.CloseIdleConnections()
 	response, err := get(ctx, client, address, "", "")
 	if err != nil {
-		return c.failedToReach(err)
+		return failedToReach(c, err)
 	}
 	basic := strings.HasPrefix(strings.ToLower(response.Header.Get("WWW-Authenticate")), "basic")
 	if response.StatusCode == http.StatusUnauthorized && basic && r.Username != "" {
 		if response, err = get(ctx, client, address, r.Username, r.Password.Reveal()); err != nil {
-			return c.failedToReach(err)
+			return failedToReach(c, err)
 		}
 		if response.StatusCode == http.StatusUnauthorized {
-			return c.failed(contracts.CodeUnauthenticated, "mend username and password in the environment file", "it refuses the username and password")
+			return c.Failed(contracts.CodeUnauthenticated, "mend username and password in the environment file", "it refuses the username and password")
 		}
 	}
-	return c.registryAnswer(r, response)
+	return registryAnswer(c, r, response)
 }
 
-func (c check) registryAnswer(r contracts.Registry, response *http.Response) check {
+func registryAnswer(c doctor.Check, r contracts.Registry, response *http.Response) doctor.Check {
 	switch code := response.StatusCode; {
 	case code == http.StatusOK:
-		return c.ok("it answers")
+		return c.OK("it answers")
 	case code == http.StatusUnauthorized && (r.RequiresAuth || r.Username != ""):
-		return c.ok("it answers, and asks for a login, which is not tried here")
+		return c.OK("it answers, and asks for a login, which is not tried here")
 	case code == http.StatusUnauthorized:
-		return c.failed(contracts.CodeUnauthenticated, "write requires_auth: true, with a username and password or a login of your own", "it asks for a login, and the file says that it needs none")
+		return c.Failed(contracts.CodeUnauthenticated, "write requires_auth: true, with a username and password or a login of your own", "it asks for a login, and the file says that it needs none")
 	case code == http.StatusForbidden:
-		return c.failed(contracts.CodeDenied, "ask who runs it for access", "it answers 403: not allowed")
+		return c.Failed(contracts.CodeDenied, "ask who runs it for access", "it answers 403: not allowed")
 	case code >= 500 || code == http.StatusTooManyRequests:
-		return c.failed(contracts.CodeUnavailable, "try again later", "it answers %s", response.Status)
+		return c.Failed(contracts.CodeUnavailable, "try again later", "it answers %s", response.Status)
 	}
-	return c.failed(contracts.CodeFailed, "check login_server: host[:port], without the repository", "what answers there is no registry: %s", response.Status)
+	return c.Failed(contracts.CodeFailed, "check login_server: host[:port], without the repository", "what answers there is no registry: %s", response.Status)
 }
 
 // registryClient keeps to the registry's own host: no redirect is followed.
@@ -119,7 +120,7 @@ func get(ctx context.Context, client *http.Client, address, username, password s
 }
 
 // failedToReach says why a server was not reached: name, port, certificate or time.
-func (c check) failedToReach(err error) check {
+func failedToReach(c doctor.Check, err error) doctor.Check {
 	var (
 		dns         *net.DNSError
 		certificate *tls.CertificateVerificationError
@@ -128,63 +129,63 @@ func (c check) failedToReach(err error) check {
 	)
 	switch {
 	case errors.As(err, &dns):
-		return c.failed(contracts.CodeUnavailable, "check the spelling, and the network", "the name %s does not resolve", dns.Name)
+		return c.Failed(contracts.CodeUnavailable, "check the spelling, and the network", "the name %s does not resolve", dns.Name)
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return c.failed(contracts.CodeUnavailable, "start it, or check host and port; the local one: mops infra up", "nothing listens there")
+		return c.Failed(contracts.CodeUnavailable, "start it, or check host and port; the local one: mops infra up", "nothing listens there")
 	case errors.As(err, &name):
-		return c.failed(contracts.CodeUnavailable, "write the name that the certificate has", "its certificate is for another name: %v", name)
+		return c.Failed(contracts.CodeUnavailable, "write the name that the certificate has", "its certificate is for another name: %v", name)
 	case errors.As(err, &certificate):
-		return c.failed(contracts.CodeUnavailable, "name the authority's certificate: registry.ca_file", "its certificate is not trusted: %v", certificate.Err)
+		return c.Failed(contracts.CodeUnavailable, "name the authority's certificate: registry.ca_file", "its certificate is not trusted: %v", certificate.Err)
 	case errors.Is(err, http.ErrSchemeMismatch):
-		return c.failed(contracts.CodeUnavailable, "if it has no TLS, write insecure: true (provider docker only)", "it does not speak TLS")
+		return c.Failed(contracts.CodeUnavailable, "if it has no TLS, write insecure: true (provider docker only)", "it does not speak TLS")
 	case errors.As(err, &timeout) && timeout.Timeout():
-		return c.failed(contracts.CodeUnavailable, "check the network and its firewalls", "no answer in %s", connectTimeout)
+		return c.Failed(contracts.CodeUnavailable, "check the network and its firewalls", "no answer in %s", connectTimeout)
 	}
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		err = wrapped.Err
 	}
-	return c.failed(contracts.CodeUnavailable, "check the network", "%v", err)
+	return c.Failed(contracts.CodeUnavailable, "check the network", "%v", err)
 }
 
 // checkStorage looks into the storage; with write it also makes and removes an object there.
-func checkStorage(ctx context.Context, env *contracts.BundleEnvironment, write bool) check {
-	c := check{Name: "storage", Looked: env.Storage.Provider + " " + env.Storage.Container}
+func checkStorage(ctx context.Context, env *contracts.BundleEnvironment, write bool) doctor.Check {
+	c := doctor.Check{Name: "storage", Looked: env.Storage.Provider + " " + env.Storage.Container}
 	ctx, cancel := context.WithTimeout(ctx, 2*connectTimeout)
 	defer cancel()
 	store, err := storage.OpenBriefly(env)
 	if e := contracts.AsError(err); e != nil && e.Code == contracts.CodeUnsupported && !write {
-		return c.skipped("%s", e.Message)
+		return c.Skipped("%s", e.Message)
 	}
 	if err != nil {
-		return c.failedWith(err)
+		return c.FailedWith(err)
 	}
 	for _, err := range store.List(ctx, "jobs/") {
 		if err != nil {
-			return c.failedWith(err)
+			return c.FailedWith(err)
 		}
 		break
 	}
 	if !write {
-		return c.ok("it can be read")
+		return c.OK("it can be read")
 	}
 	if err := infra.ProveStorage(ctx, store); err != nil {
-		return c.failedWith(err)
+		return c.FailedWith(err)
 	}
-	return c.ok("an object can be made exactly once, and removed")
+	return c.OK("an object can be made exactly once, and removed")
 }
 
-func checkScheduler(ctx context.Context, scheduler string) check {
-	c := check{Name: "scheduler", Looked: scheduler}
+func checkScheduler(ctx context.Context, scheduler string) doctor.Check {
+	c := doctor.Check{Name: "scheduler", Looked: scheduler}
 	address, err := url.Parse(scheduler)
 	if err != nil {
-		return c.failed(contracts.CodeInvalidEnvironment, "it is tcp://host:port or tls://host:port", "it is no address")
+		return c.Failed(contracts.CodeInvalidEnvironment, "it is tcp://host:port or tls://host:port", "it is no address")
 	}
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address.Host)
 	if err != nil {
-		return c.failedToReach(err)
+		return failedToReach(c, err)
 	}
 	_ = conn.Close()
-	return c.ok("it listens")
+	return c.OK("it listens")
 }

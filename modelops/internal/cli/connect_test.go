@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops/internal/doctor"
 )
 
 // TestCheckRegistry tells the ways apart in which a registry can be out of reach.
@@ -41,21 +42,22 @@ func TestCheckRegistry(t *testing.T) {
 		}
 	}
 	for _, test := range []struct {
-		name         string
-		handler      http.HandlerFunc
-		registry     func(*contracts.Registry)
-		status, want string
-		code         contracts.Code
+		name     string
+		handler  http.HandlerFunc
+		registry func(*contracts.Registry)
+		status   doctor.Status
+		want     string
+		code     contracts.Code
 	}{
-		{"open", status(200), nil, checkOK, "it answers", ""},
-		{"right password", basic, login("right"), checkOK, "it answers", ""},
-		{"wrong password", basic, login("wrong"), checkFailed, "refuses the username and password", contracts.CodeUnauthenticated},
-		{"no password", basic, nil, checkFailed, "asks for a login, and the file says that it needs none", contracts.CodeUnauthenticated},
-		{"tokens", status(401), login("right"), checkOK, "asks for a login, which is not tried here", ""},
-		{"forbidden", status(403), nil, checkFailed, "not allowed", contracts.CodeDenied},
-		{"elsewhere", status(302), nil, checkFailed, "is no registry", contracts.CodeFailed},
-		{"broken", status(503), nil, checkFailed, "503", contracts.CodeUnavailable},
-		{"with a path", status(200), func(r *contracts.Registry) { r.LoginServer += "/org/team" }, checkOK, "it answers", ""},
+		{"open", status(200), nil, doctor.OK, "it answers", ""},
+		{"right password", basic, login("right"), doctor.OK, "it answers", ""},
+		{"wrong password", basic, login("wrong"), doctor.Failed, "refuses the username and password", contracts.CodeUnauthenticated},
+		{"no password", basic, nil, doctor.Failed, "asks for a login, and the file says that it needs none", contracts.CodeUnauthenticated},
+		{"tokens", status(401), login("right"), doctor.OK, "asks for a login, which is not tried here", ""},
+		{"forbidden", status(403), nil, doctor.Failed, "not allowed", contracts.CodeDenied},
+		{"elsewhere", status(302), nil, doctor.Failed, "is no registry", contracts.CodeFailed},
+		{"broken", status(503), nil, doctor.Failed, "503", contracts.CodeUnavailable},
+		{"with a path", status(200), func(r *contracts.Registry) { r.LoginServer += "/org/team" }, doctor.OK, "it answers", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			server := httptest.NewServer(test.handler)
@@ -101,11 +103,11 @@ func TestCheckRegistryOverTLS(t *testing.T) {
 		{"authority's file wrong", contracts.Registry{LoginServer: secure, CAFile: os.Args[0]}, "holds no certificate"},
 	} {
 		got := checkRegistry(t.Context(), test.registry)
-		if got.Status != checkFailed || !strings.Contains(got.Detail, test.want) {
+		if got.Status != doctor.Failed || !strings.Contains(got.Detail, test.want) {
 			t.Errorf("%s: %+v", test.name, got)
 		}
 	}
-	if got := checkRegistry(t.Context(), contracts.Registry{LoginServer: secure, CAFile: ca}); got.Status != checkOK {
+	if got := checkRegistry(t.Context(), contracts.Registry{LoginServer: secure, CAFile: ca}); got.Status != doctor.OK {
 		t.Errorf("%+v", got)
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/modelops-suite/modelops-go/contracts/conformance"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/command"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/environment"
+	"github.com/modelops-suite/modelops-go/modelops/internal/doctor"
 )
 
 // maxEnvironmentFile bounds what is read of a file that the user names; the parser says
@@ -259,7 +260,7 @@ func envValidate(c *cli.Context) error {
 		}
 		v.Connections = connect(c.Context, env)
 		for _, connection := range v.Connections {
-			ok = ok && connection.Status != checkFailed
+			ok = ok && connection.Status != doctor.Failed
 		}
 	}
 	if err := command.Print(c, v, v.text); err != nil {
@@ -282,7 +283,7 @@ func (v validation) text(w io.Writer) {
 		fmt.Fprintf(w, "  warning: %s\n", contracts.Lines(withHint(warning)))
 	}
 	for _, connection := range v.Connections {
-		connection.check.text(w)
+		connection.Text(w)
 	}
 }
 

@@ -52,6 +52,10 @@ func TestFaults(t *testing.T) {
 	}{
 		{"echo '[]'", contracts.CodeUnauthenticated, "no subscription"},
 		{`echo "ERROR: Please run 'az login' to setup account." >&2; exit 1`, contracts.CodeUnauthenticated, "nobody is signed in"},
+		{`echo "ERROR: AADSTS50076: Due to a change, you must use multi-factor authentication to access 'x'. Trace ID: 1" >&2; echo "az login" >&2; exit 1`, contracts.CodeUnauthenticated, "Azure wants a new sign-in: AADSTS50076: Due to a change, you must use multi-factor authentication to access 'x'"},
+		{`echo "WARNING: x" >&2; echo "ERROR: (AuthorizationFailed) The client" >&2; exit 1`, contracts.CodeDenied, "az account list: (AuthorizationFailed) The client"},
+		{`echo "ERROR: (ResourceGroupNotFound) gone" >&2; exit 3`, contracts.CodeNotFound, "gone"},
+		{`echo "ERROR: HTTPSConnectionPool(host='x', port=443): Max retries exceeded" >&2; exit 1`, contracts.CodeUnavailable, "HTTPSConnectionPool"},
 		{"echo welcome", contracts.CodeFailed, "not the JSON expected"},
 		{"echo ModuleNotFoundError >&2; exit 3", contracts.CodeFailed, "az account list: exit status 3"},
 	} {
