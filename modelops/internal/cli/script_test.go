@@ -96,6 +96,7 @@ func TestScript(t *testing.T) {
 			return onAzure(t, env, plugin)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"example":   example,
 			"exits":     exits,
 			"kill9":     kill9,
 			"occupy":    occupy,
@@ -167,6 +168,13 @@ func occupy(ts *testscript.TestScript, _ bool, args []string) {
 	server := &http.Server{Handler: http.NotFoundHandler()}
 	go func() { _ = server.Serve(listener) }()
 	ts.Defer(func() { _ = server.Close() })
+}
+
+// example PATH takes a file of docs/examples into the working directory.
+func example(ts *testscript.TestScript, _ bool, args []string) {
+	data, err := os.ReadFile(filepath.Join("..", "..", "..", "docs", "examples", args[0]))
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(filepath.Base(args[0])), data, 0o600))
 }
 
 // mode PATH MODE compares permissions.
