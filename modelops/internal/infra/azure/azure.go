@@ -26,7 +26,7 @@ type Provider struct {
 	settings Settings
 	engine   *engine.Engine
 	plugins  string // the directory that holds the plugin; empty for the released one
-	planning bool   // what the engine tells is what would happen
+	looking  bool   // what the engine tells is not what mops does to Azure
 }
 
 // New is the environment that settings describe, made by an engine of that configuration.
@@ -36,7 +36,7 @@ func New(settings Settings, config engine.Config, plugins string) (p *Provider, 
 	p = &Provider{settings: settings, plugins: plugins}
 	if progress := config.Progress; progress != nil {
 		config.Progress = func(e engine.Event) {
-			if !p.planning {
+			if !p.looking {
 				progress(e)
 			}
 		}
@@ -87,9 +87,9 @@ func (p *Provider) place(c engine.Change) string {
 
 // plan is what an update would do. One that would delete or replace data is an error.
 func (p *Provider) plan(ctx context.Context) ([]engine.Change, error) {
-	p.planning = true
+	p.looking = true
 	result, err := p.engine.Preview(ctx, p.stack())
-	p.planning = false
+	p.looking = false
 	if err != nil {
 		return nil, p.explain(err)
 	}
@@ -137,7 +137,9 @@ func (p *Provider) refresh(ctx context.Context) (*engine.Result, error) {
 	if len(found.Resources)+len(found.Pending) == 0 {
 		return &engine.Result{}, nil
 	}
+	p.looking = true
 	result, err := p.engine.Refresh(ctx, p.stack(), engine.RefreshOptions{})
+	p.looking = false
 	return result, p.explain(err)
 }
 
