@@ -33,7 +33,7 @@ func doctorCommand() *cli.Command {
 		Usage: "check what the flow needs, step by step, and say how to mend it",
 		Description: "Each check says what it looked at, and is ok, a warning, failed, or skipped: not checked,\n" +
 			"for a reason that is said. Where modelops.yaml says provider azure, or --provider does,\n" +
-			"Azure's program az is asked about sign-in, subscription, roles, quota and names.\n" +
+			"Azure's program az is asked about sign-in, subscription, roles, quota and names, and Pulumi is looked for.\n" +
 			"Nothing is changed, but for the storage check, which makes and removes a small object.\n" +
 			"The exit code is 1 when a check failed.",
 		UsageText: "mops doctor\nmops doctor --provider azure",

@@ -8,6 +8,7 @@ import (
 	"github.com/modelops-suite/modelops-go/modelops/internal/doctor"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra/azcli"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra/config"
+	"github.com/modelops-suite/modelops-go/modelops/internal/infra/engine"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra/name"
 )
 
@@ -41,7 +42,28 @@ func checkProvider(c *cli.Context) []doctor.Check {
 	} else {
 		azure.AZ = az.Within(c.Duration("timeout"))
 	}
-	return append([]doctor.Check{check}, azure.Checks(c.Context)...)
+	checks := append([]doctor.Check{check}, azure.Checks(c.Context)...)
+	return append(checks, checkPulumi(c, home, azure.Config)...)
+}
+
+// checkPulumi checks the engine as the configuration has it, nil for none.
+func checkPulumi(c *cli.Context, home string, found *config.Config) []doctor.Check {
+	if found == nil {
+		found = config.Default()
+	}
+	env := command.EnvOf(c)
+	settings := engine.Config{
+		Home: home, Environ: env.Environ, CLI: found.Pulumi.CLI, CLIBy: "pulumi.cli in " + environment.ConfigPath(home),
+		Backend: engine.Backend{URL: found.Pulumi.BackendURL, SecretsProvider: found.Pulumi.SecretsProvider},
+	}
+	if path := env.Getenv("MODELOPS_PULUMI"); path != "" {
+		settings.CLI, settings.CLIBy = env.Path(path), "MODELOPS_PULUMI"
+	}
+	e, err := engine.Open(settings)
+	if err != nil {
+		return []doctor.Check{doctor.Check{Name: "pulumi", Looked: environment.ConfigPath(home)}.FailedWith(err)}
+	}
+	return doctor.Pulumi(c.Context, e)
 }
 
 // useConfiguration takes over what a configuration says, if it is enough for Azure.

@@ -214,14 +214,17 @@ func (e *Engine) program(ctx context.Context) (*pulumicli.Command, error) {
 	if e.cli != nil {
 		return e.cli, nil
 	}
+	cli, err := pulumicli.Find(ctx, e.search())
+	e.cli = cli
+	return cli, err
+}
+
+func (e *Engine) search() pulumicli.Search {
 	by := e.config.CLIBy
 	if by == "" {
 		by = "MODELOPS_PULUMI"
 	}
-	cli, err := pulumicli.Find(ctx, pulumicli.Search{Named: e.config.CLI, NamedBy: by,
-		Environ: e.config.Environ, Root: e.layout.cli(), Note: e.config.Note})
-	e.cli = cli
-	return cli, err
+	return pulumicli.Search{Named: e.config.CLI, NamedBy: by, Environ: e.config.Environ, Root: e.layout.cli(), Note: e.config.Note}
 }
 
 // urnName is the name in a URN, and urnType its type.

@@ -46,25 +46,39 @@ type Search struct {
 // Find is the program to run. It installs one when there is none: about 100 MB from
 // get.pulumi.com.
 func Find(ctx context.Context, s Search) (*Command, error) {
-	if s.Named != "" {
-		return open(ctx, s.Named, s.Environ, s.NamedBy)
+	found, unfit, err := Look(ctx, s)
+	if found != nil || err != nil {
+		return found, err
 	}
-	unfit := "none is on PATH"
+	if err := s.install(ctx, unfit); err != nil {
+		return nil, err
+	}
+	return open(ctx, s.own(), s.Environ, "the suite's own")
+}
+
+// Look is the program that Find would run. It is nil, without an error, when Find would
+// first install one; unfit says why then.
+func Look(ctx context.Context, s Search) (found *Command, unfit string, err error) {
+	if s.Named != "" {
+		found, err = open(ctx, s.Named, s.Environ, s.NamedBy)
+		return found, "", err
+	}
+	unfit = "none is on PATH"
 	if path := lookPath(s.Environ); path != "" {
-		c, err := open(ctx, path, s.Environ, "PATH")
-		if err == nil {
-			return c, nil
+		if found, err = open(ctx, path, s.Environ, "PATH"); err == nil {
+			return found, "", nil
 		}
 		unfit = err.Error()
 	}
-	path := filepath.Join(s.Root, "v"+Version, "bin", executable)
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		if err := s.install(ctx, unfit); err != nil {
-			return nil, err
-		}
+	if _, err := os.Stat(s.own()); errors.Is(err, fs.ErrNotExist) {
+		return nil, unfit, nil
 	}
-	return open(ctx, path, s.Environ, "the suite's own")
+	found, err = open(ctx, s.own(), s.Environ, "the suite's own")
+	return found, "", err
 }
+
+// own is where the suite installs the program.
+func (s Search) own() string { return filepath.Join(s.Root, "v"+Version, "bin", executable) }
 
 // install makes Root/v3.255.0 appear whole, however many do it at once.
 func (s Search) install(ctx context.Context, unfit string) error {
