@@ -14,5 +14,5 @@ import (
 func main() {
 	ctx, stop := command.SignalContext(context.Background())
 	defer stop()
-	os.Exit(cli.Main(ctx, command.OSEnv(), os.Args, cloud.Provider))
+	os.Exit(cli.Main(ctx, command.OSEnv(), os.Args, cloud.Azure{}))
 }

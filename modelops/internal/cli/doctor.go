@@ -53,6 +53,12 @@ func diagnose(c *cli.Context) error {
 	if c.Duration("timeout") <= 0 {
 		return command.Usage("mops doctor --timeout 60s", "--timeout is %s", c.Duration("timeout"))
 	}
+	if l := linkageOf(c); l.cloud == nil && aboutCloud(c) {
+		// Without the program that knows clouds, the rest is checked all the same.
+		if err := contracts.Except(delegate(c, l.args), contracts.CodeNotFound); err != nil {
+			return err
+		}
+	}
 	checks := examine(c)
 	failed := 0
 	for _, check := range checks {

@@ -8,7 +8,6 @@ import (
 	"github.com/modelops-suite/modelops-go/modelops/internal/doctor"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra/azcli"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra/config"
-	"github.com/modelops-suite/modelops-go/modelops/internal/infra/engine"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra/name"
 )
 
@@ -51,19 +50,29 @@ func checkPulumi(c *cli.Context, home string, found *config.Config) []doctor.Che
 	if found == nil {
 		found = config.Default()
 	}
-	env := command.EnvOf(c)
-	settings := engine.Config{
-		Home: home, Environ: env.Environ, CLI: found.Pulumi.CLI, CLIBy: "pulumi.cli in " + environment.ConfigPath(home),
-		Backend: engine.Backend{URL: found.Pulumi.BackendURL, SecretsProvider: found.Pulumi.SecretsProvider},
+	check := doctor.Check{Name: "pulumi", Looked: environment.ConfigPath(home)}
+	cloud := linkageOf(c).cloud
+	if cloud == nil {
+		return []doctor.Check{check.Skipped("only mops-cloud, which lies beside mops, knows it; and only when the configuration is right")}
 	}
-	if path := env.Getenv("MODELOPS_PULUMI"); path != "" {
-		settings.CLI, settings.CLIBy = env.Path(path), "MODELOPS_PULUMI"
-	}
-	e, err := engine.Open(settings)
+	e, err := cloud.Engine(c, home, found)
 	if err != nil {
-		return []doctor.Check{doctor.Check{Name: "pulumi", Looked: environment.ConfigPath(home)}.FailedWith(err)}
+		return []doctor.Check{check.FailedWith(err)}
 	}
 	return doctor.Pulumi(c.Context, e)
+}
+
+// aboutCloud says whether the environment in question is in a cloud.
+func aboutCloud(c *cli.Context) bool {
+	if asked := c.String("provider"); asked != "" {
+		return asked == config.Azure
+	}
+	home, err := homeOf(c)
+	if err != nil {
+		return false
+	}
+	found, err := config.Load(home)
+	return err == nil && found != nil && found.Settings.Provider == config.Azure
 }
 
 // useConfiguration takes over what a configuration says, if it is enough for Azure.

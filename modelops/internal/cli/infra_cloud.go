@@ -8,14 +8,21 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/modelops-suite/modelops-go/modelops-bundle/command"
+	"github.com/modelops-suite/modelops-go/modelops/internal/doctor"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra"
+	"github.com/modelops-suite/modelops-go/modelops/internal/infra/config"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra/name"
 	"github.com/modelops-suite/modelops-go/modelops/internal/program"
 )
 
-// Cloud makes the provider of the environment in a cloud that modelops.yaml describes, and
-// says what its names are derived from. A main that links one hands it to [Main].
-type Cloud func(c *cli.Context, home string) (infra.Provider, name.Choice, error)
+// Cloud makes environments in a cloud. A main that links one hands it to [Main].
+type Cloud interface {
+	// Provider is that of the environment that modelops.yaml in home describes, and what
+	// its names are derived from.
+	Provider(c *cli.Context, home string) (infra.Provider, name.Choice, error)
+	// Engine is what would make it, to be looked at.
+	Engine(c *cli.Context, home string, conf *config.Config) (doctor.Engine, error)
+}
 
 // linkage is what the main knows, as the app carries it.
 type linkage struct {
@@ -38,7 +45,7 @@ func (t *target) useCloud(c *cli.Context, home string) (err error) {
 		return delegate(c, l.args)
 	}
 	t.names = &ledger{Ledger: name.Ledger{Home: home}}
-	t.Provider, t.names.choice, err = l.cloud(c, home)
+	t.Provider, t.names.choice, err = l.cloud.Provider(c, home)
 	return err
 }
 

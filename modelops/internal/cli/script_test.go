@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 	}
 	testscript.Main(m, map[string]func(){
 		"mops":            mops(nil),
-		"mops-cloud":      mops(cloud.Provider),
+		"mops-cloud":      mops(cloud.Azure{}),
 		"modelops-bundle": func() { otherProgram(contracts.ContractVersion) },
 		"bundle-worker":   func() { otherProgram(os.Getenv("WORKER_CONTRACT")) },
 	})

@@ -11,6 +11,7 @@ import (
 	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/command"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/environment"
+	"github.com/modelops-suite/modelops-go/modelops/internal/doctor"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra/azure"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra/config"
@@ -24,9 +25,12 @@ const (
 	pluginsVariable = "MODELOPS_PULUMI_PLUGINS" // a directory with the azure-native plugin
 )
 
-// Provider is that of the environment on Azure which modelops.yaml in home describes, and
-// what its names are derived from.
-func Provider(c *cli.Context, home string) (infra.Provider, name.Choice, error) {
+// Azure makes environments on Azure.
+type Azure struct{}
+
+// Provider is that of the environment which modelops.yaml in home describes, and what its
+// names are derived from.
+func (Azure) Provider(c *cli.Context, home string) (infra.Provider, name.Choice, error) {
 	file := environment.ConfigPath(home)
 	conf, err := config.Load(home)
 	if err != nil {
@@ -48,25 +52,31 @@ func Provider(c *cli.Context, home string) (infra.Provider, name.Choice, error) 
 	if plugins != "" {
 		plugins = command.EnvOf(c).Path(plugins)
 	}
-	provider, err := azure.New(azure.SettingsOf(conf, names), engineConfig(c, home, conf), plugins)
+	settings := engineConfig(c, home, conf)
+	settings.Progress = newResourceLines(c).show
+	settings.Note = func(line string) { command.Note(c, "%s", line) }
+	settings.Kill, _ = engine.KillSignal() // as long as the process
+	context.AfterFunc(c.Context, func() {
+		command.Note(c, "what was begun is being finished; interrupt again to end at once")
+	})
+	provider, err := azure.New(azure.SettingsOf(conf, names), settings, plugins)
 	return provider, choice, err
 }
 
-// engineConfig is how the engine runs, and what it shows.
+// Engine is the engine as the configuration has it, to be looked at.
+func (Azure) Engine(c *cli.Context, home string, conf *config.Config) (doctor.Engine, error) {
+	return engine.Open(engineConfig(c, home, conf))
+}
+
+// engineConfig says which engine runs, and where its state is.
 func engineConfig(c *cli.Context, home string, conf *config.Config) engine.Config {
 	env := command.EnvOf(c)
 	e := engine.Config{
 		Home: home, Environ: env.Environ, CLI: conf.Pulumi.CLI, CLIBy: "pulumi.cli in " + environment.ConfigPath(home),
-		Backend:  engine.Backend{URL: conf.Pulumi.BackendURL, SecretsProvider: conf.Pulumi.SecretsProvider},
-		Progress: newResourceLines(c).show,
-		Note:     func(line string) { command.Note(c, "%s", line) },
+		Backend: engine.Backend{URL: conf.Pulumi.BackendURL, SecretsProvider: conf.Pulumi.SecretsProvider},
 	}
 	if path := env.Getenv(cliVariable); path != "" {
 		e.CLI, e.CLIBy = env.Path(path), cliVariable
 	}
-	e.Kill, _ = engine.KillSignal() // as long as the process
-	context.AfterFunc(c.Context, func() {
-		command.Note(c, "what was begun is being finished; interrupt again to end at once")
-	})
 	return e
 }
