@@ -112,7 +112,7 @@ func (p *Provider) Up(ctx context.Context) (*infra.State, error) {
 	// What a deletion that was broken off removed is no longer taken for there.
 	refreshed, err := p.refresh(ctx)
 	if err != nil {
-		return p.after(ctx, refreshed, err)
+		return nil, err // another one may be at work: what is recorded is not what there is
 	}
 	if _, err := p.plan(ctx); err != nil {
 		return nil, err
@@ -221,7 +221,7 @@ func (p *Provider) Refresh(ctx context.Context) (*infra.State, error) {
 	}
 	result, err := p.refresh(ctx)
 	if err != nil {
-		return p.after(ctx, result, err)
+		return nil, err
 	}
 	drift, err := p.plan(ctx)
 	if err != nil {
@@ -292,9 +292,23 @@ func (p *Provider) Down(ctx context.Context, destroy infra.Destruction) (*infra.
 		return state, err
 	}
 	result, err := p.engine.Destroy(ctx, p.stack(), engine.DestroyOptions{Only: doomed, Unprotect: true})
-	state, err := p.after(ctx, result, p.explain(err))
+	if err != nil {
+		return p.undone(ctx, result, p.explain(err))
+	}
+	state, err := p.after(ctx, result, nil)
 	if err == nil && !slices.ContainsFunc(state.Components, func(c infra.Component) bool { return c.Phase != infra.Absent }) && !p.settings.AdoptGroup {
 		state.Notes = append(state.Notes, fmt.Sprintf("the resource group %s stays, and costs nothing; with all that others put into it: az group delete --name %s", p.settings.Group, p.settings.Group))
+	}
+	return state, err
+}
+
+// undone is the state after a destruction that failed: what Azure says is left, and no
+// outputs when it does not say. What is recorded may be gone.
+func (p *Provider) undone(ctx context.Context, result *engine.Result, err error) (*infra.State, error) {
+	_, lookErr := p.refresh(context.WithoutCancel(ctx))
+	state, err := p.after(ctx, result, err)
+	if lookErr != nil {
+		state.Outputs = nil
 	}
 	return state, err
 }

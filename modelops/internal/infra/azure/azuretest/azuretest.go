@@ -54,26 +54,40 @@ type Resource struct {
 	Keys   []string       `json:"keys,omitempty"`
 }
 
+// record is the stand-in's file.
+type record struct {
+	Resources map[string]Resource        `json:"resources"`
+	Journal   []struct{ Did, ID string } `json:"journal"`
+}
+
+func (c Cloud) record(t testing.TB) record {
+	t.Helper()
+	r := record{Resources: map[string]Resource{}}
+	data, err := os.ReadFile(c.path("cloud.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return r
+	}
+	if err == nil {
+		err = json.Unmarshal(data, &r)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
 // Resources are all that there are, by lower-case ID.
 func (c Cloud) Resources(t testing.TB) map[string]Resource {
 	t.Helper()
-	all := map[string]Resource{}
-	data, err := os.ReadFile(c.path("cloud.json"))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		t.Fatal(err)
-	}
-	if err == nil {
-		if err := json.Unmarshal(data, &all); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return all
+	return c.record(t).Resources
 }
 
 // Set replaces what there is, as somebody else would.
 func (c Cloud) Set(t testing.TB, all map[string]Resource) {
 	t.Helper()
-	data, err := json.Marshal(all)
+	r := c.record(t)
+	r.Resources = all
+	data, err := json.Marshal(r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,16 +185,8 @@ func (c Cloud) Resume(t testing.TB) {
 // Did are the IDs of what was made ("create"), changed or deleted, in order.
 func (c Cloud) Did(t testing.TB, operation string) []string {
 	t.Helper()
-	data, err := os.ReadFile(c.path("journal.jsonl"))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		t.Fatal(err)
-	}
 	var ids []string
-	for line := range bytes.Lines(data) {
-		var entry struct{ Did, ID string }
-		if err := json.Unmarshal(line, &entry); err != nil {
-			t.Fatal(err)
-		}
+	for _, entry := range c.record(t).Journal {
 		if entry.Did == operation {
 			ids = append(ids, entry.ID)
 		}

@@ -20,6 +20,18 @@ type cloud struct{ dir string }
 // contents are the resources by lower-case id.
 type contents map[string]*thing
 
+// record is the file: what there is, and what was done, which change together.
+type record struct {
+	Resources contents `json:"resources"`
+	Journal   []entry  `json:"journal"`
+}
+
+// entry is one thing that was done.
+type entry struct {
+	Did string `json:"did"`
+	ID  string `json:"id"`
+}
+
 // thing is one resource.
 type thing struct {
 	ID     string         `json:"id"`
@@ -46,21 +58,27 @@ func (c cloud) locked(f func() error) error {
 // see shows f what there is.
 func (c cloud) see(f func(contents) error) error {
 	return c.locked(func() error {
-		all, err := c.load()
+		r, err := c.load()
 		if err != nil {
 			return err
 		}
-		return f(all)
+		return f(r.Resources)
 	})
 }
 
-// change has f change what there is, and keeps the change unless f fails.
-func (c cloud) change(f func(contents) error) error {
-	return c.see(func(all contents) error {
-		if err := f(all); err != nil {
+// change has f change what there is, and keeps the change unless f fails. f tells did
+// what it does.
+func (c cloud) change(f func(all contents, did func(operation, id string)) error) error {
+	return c.locked(func() error {
+		r, err := c.load()
+		if err != nil {
 			return err
 		}
-		data, err := json.MarshalIndent(all, "", "  ")
+		did := func(operation, id string) { r.Journal = append(r.Journal, entry{operation, id}) }
+		if err := f(r.Resources, did); err != nil {
+			return err
+		}
+		data, err := json.MarshalIndent(r, "", "  ")
 		if err != nil {
 			return err
 		}
@@ -68,22 +86,9 @@ func (c cloud) change(f func(contents) error) error {
 	})
 }
 
-func (c cloud) load() (contents, error) {
-	all := contents{}
-	return all, readJSON(filepath.Join(c.dir, "cloud.json"), &all)
-}
-
-// journal adds a line about what was done. The directory is locked.
-func (c cloud) journal(operation, id string) error {
-	file, err := os.OpenFile(filepath.Join(c.dir, "journal.jsonl"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	line, err := json.Marshal(map[string]string{"did": operation, "id": id})
-	if err == nil {
-		_, err = file.Write(append(line, '\n'))
-	}
-	return errors.Join(err, file.Close())
+func (c cloud) load() (*record, error) {
+	r := &record{Resources: contents{}}
+	return r, readJSON(filepath.Join(c.dir, "cloud.json"), r)
 }
 
 // children are the ids of what lies in a resource.

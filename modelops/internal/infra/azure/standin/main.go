@@ -2,10 +2,9 @@
 // uses to Pulumi's real engine, for tests. Its cloud is a directory named cloud beside
 // the executable, which must be called pulumi-resource-azure-native:
 //
-//	cloud.json     what there is, by resource id; edited by hand it is drift
-//	faults.json    what is to go wrong, see fault
-//	journal.jsonl  what was made, changed and deleted, one line each
-//	paused         while an operation waits by a fault; removed, it goes on
+//	cloud.json   what there is, by resource id, and what was made, changed and deleted
+//	faults.json  what is to go wrong, see fault
+//	paused       while an operation waits by a fault; removed, it goes on
 //
 // It proves what the engine and mops do, not what Azure does. What of Azure matters to
 // them is checked: names and where they must be unique, required and unknown properties,

@@ -143,7 +143,7 @@ func (s *server) Create(ctx context.Context, r *pulumirpc.CreateRequest) (*pulum
 	id, name := k.place(s.subscription, inputs)
 	made := &thing{ID: id, Type: token, Inputs: inputs}
 	err = s.effect(ctx, token, "create", func() error {
-		return s.cloud.change(func(all contents) error {
+		return s.cloud.change(func(all contents, did func(operation, id string)) error {
 			if err := k.admit(all, made, name); err != nil {
 				return err
 			}
@@ -152,7 +152,8 @@ func (s *server) Create(ctx context.Context, r *pulumirpc.CreateRequest) (*pulum
 				made.Keys = []string{newKey(), newKey()}
 			}
 			all[strings.ToLower(id)] = made
-			return s.cloud.journal("create", id)
+			did("create", id)
+			return nil
 		})
 	})
 	properties, structErr := k.state(made, name)
@@ -254,7 +255,7 @@ func (s *server) Update(ctx context.Context, r *pulumirpc.UpdateRequest) (*pulum
 	}
 	response := &pulumirpc.UpdateResponse{}
 	err = s.effect(ctx, token, "update", func() error {
-		return s.cloud.change(func(all contents) error {
+		return s.cloud.change(func(all contents, did func(operation, id string)) error {
 			t := all.get(r.GetId())
 			if t == nil {
 				return failure(404, "ResourceNotFound", "The Resource '%s' was not found.", r.GetId())
@@ -263,7 +264,8 @@ func (s *server) Update(ctx context.Context, r *pulumirpc.UpdateRequest) (*pulum
 			if response.Properties, err = k.state(t, t.ID[strings.LastIndex(t.ID, "/")+1:]); err != nil {
 				return err
 			}
-			return s.cloud.journal("update", t.ID)
+			did("update", t.ID)
+			return nil
 		})
 	})
 	return response, err
@@ -276,7 +278,7 @@ func (s *server) Delete(ctx context.Context, r *pulumirpc.DeleteRequest) (*empty
 		return nil, err
 	}
 	err = s.effect(ctx, token, "delete", func() error {
-		return s.cloud.change(func(all contents) error {
+		return s.cloud.change(func(all contents, did func(operation, id string)) error {
 			doomed := []string{r.GetId()}
 			if !k.always {
 				doomed = append(all.children(r.GetId()), r.GetId())
@@ -284,9 +286,7 @@ func (s *server) Delete(ctx context.Context, r *pulumirpc.DeleteRequest) (*empty
 			for _, id := range doomed {
 				if t := all.get(id); t != nil {
 					delete(all, strings.ToLower(id))
-					if err := s.cloud.journal("delete", t.ID); err != nil {
-						return err
-					}
+					did("delete", t.ID)
 				}
 			}
 			return nil
