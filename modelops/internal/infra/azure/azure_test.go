@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -152,6 +153,35 @@ func TestDrift(t *testing.T) {
 	b.up()
 	if diff := cmp.Diff(everything, b.Types(t)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// The engine writes over its state in place: a kill in that moment leaves a part of it.
+func TestTornState(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.up()
+	made := len(b.Did(t, "create"))
+	path := filepath.Join(b.home, "pulumi", "go", "state", ".pulumi", "stacks", "modelops", "dev-data.json")
+	for _, length := range []int64{0, 1000} {
+		if err := os.Truncate(path, length); err != nil {
+			t.Fatal(err)
+		}
+		if length > 0 { // and the engine's own copy, too: that of before the update is left
+			if err := os.Truncate(path+".bak", length); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.notes = nil
+		if _, err := b.provider().Status(t.Context()); err != nil || !strings.Contains(strings.Join(b.notes, " "), "is put back") {
+			t.Fatal(err, b.notes)
+		}
+		if state := b.up(); state.Outputs == nil || state.Outputs.Storage == nil {
+			t.Error(state.Unread)
+		}
+	}
+	if got := len(b.Did(t, "create")); got != made {
+		t.Errorf("made %d resources, want %d", got, made)
 	}
 }
 

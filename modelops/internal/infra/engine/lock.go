@@ -134,6 +134,13 @@ func (e *Engine) Unlock(ctx context.Context, s Stack) ([]Lock, error) {
 		return nil, err
 	}
 	defer release()
+	locks, err := e.locks(s)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.idle(s, locks); err != nil {
+		return nil, err
+	}
 	c, err := e.connect(ctx, s, reading)
 	if err != nil {
 		return nil, err
@@ -146,12 +153,6 @@ func (e *Engine) unlock(ctx context.Context, c *connection) ([]Lock, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, l := range locks {
-		if l.Running {
-			return nil, &contracts.Error{Code: contracts.CodeConflict, Stage: contracts.StageProvision,
-				Message: fmt.Sprintf("stack %s is locked by %s", c.stack.Name, l), Hint: fmt.Sprintf("wait for it, or end it first: kill -INT %d", l.PID)}
-		}
-	}
 	if e.config.Backend.local() && len(locks) == 0 {
 		return nil, nil
 	}
@@ -159,4 +160,15 @@ func (e *Engine) unlock(ctx context.Context, c *connection) ([]Lock, error) {
 		return nil, e.explain(ctx, c, "unlock", err, nil)
 	}
 	return locks, nil
+}
+
+// idle makes sure that no engine works on a stack, whose state is then made whole.
+func (e *Engine) idle(s Stack, locks []Lock) error {
+	for _, l := range locks {
+		if l.Running {
+			return &contracts.Error{Code: contracts.CodeConflict, Stage: contracts.StageProvision,
+				Message: fmt.Sprintf("stack %s is locked by %s", s.Name, l), Hint: fmt.Sprintf("wait for it, or end it first: kill -INT %d", l.PID)}
+		}
+	}
+	return e.repair(s)
 }

@@ -186,6 +186,9 @@ func (e *Engine) begin(ctx context.Context, s Stack, how access, breakLock bool)
 	if len(locks) > 0 && !breakLock {
 		return nil, nil, e.locked(s, locks)
 	}
+	if err := e.idle(s, locks); err != nil {
+		return nil, nil, err
+	}
 	if c, err = e.connect(ctx, s, how); err != nil {
 		return nil, nil, err
 	}

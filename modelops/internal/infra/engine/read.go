@@ -68,6 +68,9 @@ func (e *Engine) read(ctx context.Context, s Stack) (*connection, error) {
 	if err := e.check(s); err != nil {
 		return nil, err
 	}
+	if err := e.readable(s); err != nil {
+		return nil, err
+	}
 	return e.connect(ctx, s, reading)
 }
 
