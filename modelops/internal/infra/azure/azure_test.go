@@ -163,6 +163,12 @@ func TestTornState(t *testing.T) {
 	b.up()
 	made := len(b.Did(t, "create"))
 	path := filepath.Join(b.home, "pulumi", "go", "state", ".pulumi", "stacks", "modelops", "dev-data.json")
+	if err := os.Truncate(path+".attrs", 0); err != nil {
+		t.Fatal(err)
+	}
+	if state, err := b.provider().Status(t.Context()); err != nil || state.Outputs == nil {
+		t.Fatal(state, err)
+	}
 	for _, length := range []int64{0, 1000} {
 		if err := os.Truncate(path, length); err != nil {
 			t.Fatal(err)

@@ -14,20 +14,38 @@ import (
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra"
 )
 
-// torn says whether the file of a stack's state is not whole. The engine (3.255.0) writes
-// over it in place, so that a kill, or a loss of power, in that moment leaves a part.
+// torn says whether the file of a stack's state, or one that the engine keeps beside it,
+// is not whole. The engine (3.255.0) writes over them in place, so that a kill, or a loss
+// of power, in that moment leaves a part.
 func (e *Engine) torn(s Stack) (bool, error) {
 	if !e.config.Backend.local() {
 		return false, nil
 	}
-	data, err := os.ReadFile(e.layout.stateOf(s))
+	for _, path := range append(e.attributes(s), e.layout.stateOf(s)) {
+		if whole, err := whole(path); err != nil || !whole {
+			return !whole, err
+		}
+	}
+	return false, nil
+}
+
+// attributes are the files in which the engine says of what type its files are. It can
+// do without them.
+func (e *Engine) attributes(s Stack) []string {
+	state := e.layout.stateOf(s)
+	return []string{state + ".attrs", state + ".bak.attrs"}
+}
+
+// whole says whether a file is a document of JSON, or is not there.
+func whole(path string) (bool, error) {
+	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+		return true, nil
 	}
 	if err != nil {
-		return false, infra.Cannot("read", e.layout.stateOf(s), err)
+		return true, infra.Cannot("read", path, err)
 	}
-	return !json.Valid(data), nil
+	return json.Valid(data), nil
 }
 
 // repair puts the state before the torn one back: that of the engine's last step but one,
@@ -36,6 +54,17 @@ func (e *Engine) torn(s Stack) (bool, error) {
 func (e *Engine) repair(s Stack) error {
 	torn, err := e.torn(s)
 	if err != nil || !torn {
+		return err
+	}
+	for _, path := range e.attributes(s) {
+		if whole, err := whole(path); err == nil && whole {
+			continue
+		}
+		if err := os.Remove(path); err != nil {
+			return infra.Cannot("remove", path, err)
+		}
+	}
+	if whole, err := whole(e.layout.stateOf(s)); err != nil || whole {
 		return err
 	}
 	earlier, err := filepath.Glob(filepath.Join(e.layout.snapshots(s), "*Z.json"))
