@@ -11,6 +11,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 
 	chunkers "github.com/PlakarKorp/go-cdc-chunkers"
 	_ "github.com/PlakarKorp/go-cdc-chunkers/chunkers/fastcdc" // registers the algorithm
@@ -38,9 +39,21 @@ type Sink func(ctx context.Context, blob Blob, stored []byte) error
 // its name and [contracts.CodeConflict]. Memory does not grow with the bundle. Without a
 // sink nothing is encoded, and the blobs of the index have no stored form.
 func Build(ctx context.Context, root *os.Root, sources []Source, sink Sink) (*Index, error) {
+	return Builder{Sink: sink}.Build(ctx, root, sources)
+}
+
+// Builder is [Build] with options. The zero value works.
+type Builder struct {
+	Sink     Sink
+	Progress Progress // nil for nobody
+}
+
+// Build is [Build].
+func (o Builder) Build(ctx context.Context, root *os.Root, sources []Source) (*Index, error) {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(2 * max(2, min(runtime.GOMAXPROCS(0), 8)))
-	b := &builder{root: root, sink: sink, group: group, made: map[blobKey]*Blob{}}
+	b := &builder{root: root, sink: o.Sink, progress: watched(o.Progress), group: group, made: map[blobKey]*Blob{}}
+	b.plan(sources)
 	files := make([]builtFile, len(sources))
 	err := b.dispatch(ctx, sources, files)
 	if waitErr := group.Wait(); waitErr != nil {
@@ -58,8 +71,23 @@ type builder struct {
 	sink  Sink
 	group *errgroup.Group
 
+	progress Progress
+
 	mu   sync.Mutex
 	made map[blobKey]*Blob // complete when the group has ended
+}
+
+func (b *builder) plan(sources []Source) {
+	var bytes int64
+	empty := 0
+	for _, source := range sources {
+		bytes += source.Info.Size()
+		if source.Info.Size() == 0 {
+			empty++
+		}
+	}
+	b.progress.Plan(len(sources), bytes)
+	b.progress.Done(empty, 0)
 }
 
 // blobKey is what makes two blobs one: packs and chunks are encoded differently.
@@ -156,13 +184,19 @@ func (b *builder) pack(ctx context.Context, sources []Source, files []builtFile,
 	}
 	key := blobKey{contracts.DigestOf(buf), Pack}
 	var offset int64
+	full := 0
 	for _, i := range span {
 		if files[i].Size > 0 {
 			files[i].pieces = []*piece{{key, offset, files[i].Size}}
 			offset += files[i].Size
+			full++
 		}
 	}
-	return b.blob(ctx, key, buf)
+	if err := b.blob(ctx, key, buf); err != nil {
+		return err
+	}
+	b.progress.Done(full, total)
+	return nil
 }
 
 // readWhole reads a small file into the room behind buf.
@@ -193,6 +227,8 @@ func (b *builder) chunk(ctx context.Context, source Source, file *builtFile) err
 	if err != nil {
 		return err
 	}
+	var left atomic.Int64 // chunks of the file that are not done, and the reading itself
+	left.Store(1)
 	for rest := source.Info.Size(); rest > 0; {
 		data, err := chunker.Next()
 		if err != nil && err != io.EOF || len(data) == 0 || int64(len(data)) > rest {
@@ -203,14 +239,28 @@ func (b *builder) chunk(ctx context.Context, source Source, file *builtFile) err
 		}
 		data = append([]byte(nil), data...) // the chunker's buffer moves on
 		rest -= int64(len(data))
+		left.Add(1)
 		p := &piece{length: int64(len(data))}
 		file.pieces = append(file.pieces, p)
 		b.group.Go(func() error {
 			p.blob = blobKey{contracts.DigestOf(data), Chunk}
-			return b.blob(ctx, p.blob, data)
+			if err := b.blob(ctx, p.blob, data); err != nil {
+				return err
+			}
+			b.progress.Done(ended(&left), p.length)
+			return nil
 		})
 	}
+	b.progress.Done(ended(&left), 0)
 	return stillUnchanged(f, source)
+}
+
+// ended is the number of files that end with one part less of those that are left.
+func ended(left *atomic.Int64) int {
+	if left.Add(-1) == 0 {
+		return 1
+	}
+	return 0
 }
 
 // blob encodes and sinks raw bytes, once for each key.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"runtime"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -25,13 +26,19 @@ type Fetcher interface {
 // process's umask. Every byte is held against the index; when Extract fails, root holds an
 // unfinished bundle that the caller must throw away.
 func (x *Index) Extract(ctx context.Context, root *os.Root, from Fetcher) (fetched int64, err error) {
-	return x.ExtractFiles(ctx, root, from, func(File) bool { return true })
+	return x.ExtractFiles(ctx, root, from, ExtractOptions{})
 }
 
-// ExtractFiles is Extract for the files that want chooses.
-func (x *Index) ExtractFiles(ctx context.Context, root *os.Root, from Fetcher, want func(File) bool) (fetched int64, err error) {
-	e := &extraction{index: x, root: root, from: from, uses: make([][]use, len(x.Blobs))}
-	if err := e.prepare(want); err != nil {
+// ExtractOptions say what is extracted, and how. The zero value is for everything.
+type ExtractOptions struct {
+	Want     func(File) bool // nil for every file
+	Progress Progress        // nil for nobody
+}
+
+// ExtractFiles is Extract with options.
+func (x *Index) ExtractFiles(ctx context.Context, root *os.Root, from Fetcher, opts ExtractOptions) (fetched int64, err error) {
+	e := &extraction{index: x, root: root, from: from, uses: make([][]use, len(x.Blobs)), progress: watched(opts.Progress)}
+	if err := e.prepare(opts.Want); err != nil {
 		return 0, err
 	}
 	group, ctx := errgroup.WithContext(ctx)
@@ -48,7 +55,7 @@ func (x *Index) ExtractFiles(ctx context.Context, root *os.Root, from Fetcher, w
 
 // Verify fetches every blob and holds every byte against the index, and writes nothing.
 func (x *Index) Verify(ctx context.Context, from Fetcher) (fetched int64, err error) {
-	return x.ExtractFiles(ctx, nil, from, func(File) bool { return true })
+	return x.ExtractFiles(ctx, nil, from, ExtractOptions{})
 }
 
 type extraction struct {
@@ -56,23 +63,31 @@ type extraction struct {
 	root  *os.Root // nil when nothing is to be written
 	from  Fetcher
 	uses  [][]use // of each blob
+
+	progress Progress
 }
 
 // use is a part of a blob and where it goes.
 type use struct {
 	file *File
 	part Part
-	at   int64 // in the file
+	at   int64         // in the file
+	left *atomic.Int64 // parts of the file that are not written yet
 }
 
 // prepare makes the directories, the empty files and the large ones, and notes who uses
 // which blob.
 func (e *extraction) prepare(want func(File) bool) error {
 	made := map[string]bool{".": true}
+	files, empty, bytes := 0, 0, int64(0)
 	for i := range e.index.Files {
 		f := &e.index.Files[i]
-		if !want(*f) {
+		if want != nil && !want(*f) {
 			continue
+		}
+		files, bytes = files+1, bytes+f.Size
+		if f.Size == 0 {
+			empty++
 		}
 		if dir := path.Dir(f.Path); e.root != nil && !made[dir] {
 			if err := e.root.MkdirAll(dir, 0o755); err != nil {
@@ -86,11 +101,15 @@ func (e *extraction) prepare(want func(File) bool) error {
 			}
 		}
 		var at int64
+		left := new(atomic.Int64)
+		left.Store(int64(len(f.Parts)))
 		for _, part := range f.Parts {
-			e.uses[part.Blob] = append(e.uses[part.Blob], use{f, part, at})
+			e.uses[part.Blob] = append(e.uses[part.Blob], use{f, part, at, left})
 			at += part.Length
 		}
 	}
+	e.progress.Plan(files, bytes)
+	e.progress.Done(empty, 0)
 	return nil
 }
 
@@ -136,6 +155,7 @@ func (e *extraction) blob(ctx context.Context, blob Blob, uses []use) error {
 		if err != nil {
 			return err
 		}
+		e.progress.Done(ended(u.left), u.part.Length)
 	}
 	return nil
 }

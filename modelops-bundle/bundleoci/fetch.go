@@ -241,19 +241,21 @@ type ExtractStats struct {
 // Extract writes the bundle's files below root, which must have none of them yet. Every
 // byte is verified. When it fails, root holds an unfinished bundle.
 func (b *Bundle) Extract(ctx context.Context, root *os.Root) (ExtractStats, error) {
-	return b.ExtractFiles(ctx, root, func(bundle.File) bool { return true })
+	return b.ExtractFiles(ctx, root, bundle.ExtractOptions{})
 }
 
-// ExtractFiles is Extract for the files that want chooses.
-func (b *Bundle) ExtractFiles(ctx context.Context, root *os.Root, want func(bundle.File) bool) (ExtractStats, error) {
+// ExtractFiles is Extract with options.
+func (b *Bundle) ExtractFiles(ctx context.Context, root *os.Root, opts bundle.ExtractOptions) (ExtractStats, error) {
 	var stats ExtractStats
-	fetched, err := b.Index.ExtractFiles(ctx, root, blobs{b.repository}, func(f bundle.File) bool {
-		if !want(f) {
+	want := opts.Want
+	opts.Want = func(f bundle.File) bool {
+		if want != nil && !want(f) {
 			return false
 		}
 		stats.Files++
 		return true
-	})
+	}
+	fetched, err := b.Index.ExtractFiles(ctx, root, blobs{b.repository}, opts)
 	stats.BytesFetched = fetched
 	return stats, err
 }

@@ -27,6 +27,8 @@ type PushOptions struct {
 	// Known are bundles that this side pushed to or pulled from this repository. Their
 	// blobs are taken as present.
 	Known []contracts.Digest
+	// Progress is told how far the push is; nil for nobody.
+	Progress bundle.Progress
 }
 
 // PushResult is what a push did.
@@ -78,7 +80,7 @@ func (r *Repository) Push(ctx context.Context, root *os.Root, sources []bundle.S
 	if moved {
 		sink = func(context.Context, bundle.Blob, []byte) error { return nil }
 	}
-	x, err := bundle.Build(ctx, root, sources, sink)
+	x, err := bundle.Builder{Sink: sink, Progress: opts.Progress}.Build(ctx, root, sources)
 	if err != nil {
 		return nil, r.translate(err, contracts.StagePush, r.Name)
 	}

@@ -257,7 +257,7 @@ func (p *plan) fetch(s *session, root *os.Root, remote *bundleoci.Bundle) (int64
 	for _, name := range p.write {
 		wanted[name] = true
 	}
-	stats, err := remote.ExtractFiles(s.c.Context, staging, func(f bundle.File) bool { return wanted[f.Path] })
+	stats, err := remote.ExtractFiles(s.c.Context, staging, bundle.ExtractOptions{Want: func(f bundle.File) bool { return wanted[f.Path] }})
 	if err != nil {
 		return 0, err
 	}
