@@ -12,7 +12,7 @@ RACE    := $(if $(shell command -v $${CC:-gcc} 2>/dev/null || command -v cc 2>/d
 PACKAGES = $(foreach m,$(MODULES),./$(m)/...)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check bench tidy docs cross peers readers azurite pulumi test-azure clean
+.PHONY: help build demo test check bench tidy docs cross peers readers azurite s3 pulumi test-azure clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -61,9 +61,17 @@ $(AZURITE)/done: modelops-bundle/blobstore/azuritetest/package-lock.json
 		if [ $< -nt $@ ]; then rm -rf $(AZURITE); fi; \
 		[ -e $@ ] || mv $$new $(AZURITE)
 
-test: build peers readers azurite pulumi ## run every test, with real registries, Python and processes
+s3: ## build the S3 server into .cache/, for the tests; a minute
+	@version=$$(sed -n 's|.*versity/versitygw \(v[^ ]*\).*|\1|p' modelops-bundle/blobstore/s3test/server/go.mod); \
+	if [ "$$(cat .cache/s3/version 2>/dev/null)" != "$$version" ]; then \
+		mkdir -p .cache/s3; cd modelops-bundle/blobstore/s3test/server && CGO_ENABLED=0 GOWORK=off $(GO) build -mod=readonly \
+			-ldflags '-s -w' -o $(CURDIR)/.cache/s3/ github.com/versity/versitygw/cmd/versitygw && \
+		echo "$$version" > $(CURDIR)/.cache/s3/version; \
+	fi
+
+test: build peers readers azurite s3 pulumi ## run every test, with real registries, Python and processes
 	MODELOPS_TEST_BIN=$(CURDIR)/$(BIN) MODELOPS_TEST_PEERS=$(CURDIR)/.cache/peers MODELOPS_TEST_READERS=$(CURDIR)/$(READERS) \
-		MODELOPS_TEST_AZURITE=$(CURDIR)/$(AZURITE) MODELOPS_TEST_PULUMI=$(CURDIR)/.cache/pulumi/bin/pulumi \
+		MODELOPS_TEST_AZURITE=$(CURDIR)/$(AZURITE) MODELOPS_TEST_S3=$(CURDIR)/.cache/s3/versitygw MODELOPS_TEST_PULUMI=$(CURDIR)/.cache/pulumi/bin/pulumi \
 		$(GO) test $(RACE) -count=1 -timeout 30m $(PACKAGES)
 
 test-azure: pulumi ## make and destroy environments on a stand-in for Azure, with everything going wrong in turn

@@ -30,7 +30,6 @@ import (
 	"context"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
@@ -38,6 +37,7 @@ import (
 
 	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/blobstore"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/blobstore/internal/remote"
 )
 
 // Options are what a program gives to its stores. The zero value serves connection strings.
@@ -52,24 +52,7 @@ type Options struct {
 }
 
 // Limits bound how long an operation waits for a service in trouble.
-type Limits struct {
-	Busy    time.Duration // while it answers that it is busy or broken, or nothing moves; 5 minutes
-	Silence time.Duration // while it cannot be reached; 1 minute
-	Stall   time.Duration // for the next byte of a connection; 30 seconds
-	Pause   time.Duration // before the second try, the mean; 500 milliseconds
-}
-
-func (l Limits) withDefaults() Limits {
-	for _, limit := range []struct {
-		value *time.Duration
-		usual time.Duration
-	}{{&l.Busy, 5 * time.Minute}, {&l.Silence, time.Minute}, {&l.Stall, 30 * time.Second}, {&l.Pause, 500 * time.Millisecond}} {
-		if *limit.value == 0 {
-			*limit.value = limit.usual
-		}
-	}
-	return l
-}
+type Limits = remote.Limits
 
 // Openers open the storage of the providers azure and azurite.
 func Openers(opts Options) blobstore.Openers {
@@ -105,13 +88,13 @@ func Open(storage *contracts.Storage, opts Options) (*Store, error) {
 	if err != nil || u.Host == "" {
 		return nil, invalid("the endpoint of the storage is not a URL", "write https://ACCOUNT.blob.core.windows.net")
 	}
-	s := &Store{account: u.Host, name: storage.Container, access: how, limits: opts.Limits.withDefaults()}
+	s := &Store{account: u.Host, name: storage.Container, access: how, limits: opts.Limits.WithDefaults()}
 	if storage.Prefix != "" {
 		s.prefix = storage.Prefix + "/"
 	}
 	client := &container.ClientOptions{ClientOptions: azcore.ClientOptions{
 		Retry:            policy.RetryOptions{MaxRetries: -1}, // ours, which goes by time, is in its place
-		Transport:        newTransport(s.limits.Stall),
+		Transport:        newClient(s.limits.Stall),
 		PerCallPolicies:  []policy.Policy{&retry{limits: s.limits}},
 		PerRetryPolicies: []policy.Policy{&answers{host: u.Host}},
 		Telemetry:        policy.TelemetryOptions{ApplicationID: "modelops"},
@@ -201,7 +184,7 @@ func (i *identity) GetToken(ctx context.Context, opts policy.TokenRequestOptions
 		return token, err
 	}
 	return token, (&contracts.Error{Code: contracts.CodeUnauthenticated, Stage: contracts.StageStore,
-		Message: "storage: no token for it: " + contracts.Quote(firstLine(err.Error())), Hint: loginHint}).Because(err)
+		Message: "storage: no token for it: " + contracts.Quote(remote.FirstLine(err.Error())), Hint: loginHint}).Because(err)
 }
 
 // Make makes the container if it is not there, without public access.

@@ -2,11 +2,8 @@ package azure
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -16,6 +13,7 @@ import (
 
 	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/blobstore"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/blobstore/internal/remote"
 )
 
 // translate is an error of the client library in the terms of the package blobstore. The
@@ -32,25 +30,18 @@ func (s *Store) translate(verb, what string, err error) error {
 	if own, ok := errors.AsType[*contracts.Error](err); ok {
 		return own
 	}
-	e := &contracts.Error{Stage: contracts.StageStore}
-	if errors.Is(err, context.DeadlineExceeded) {
-		_ = e.Because(context.DeadlineExceeded)
-	}
 	if answer, ok := errors.AsType[*azcore.ResponseError](err); ok {
 		if answer.StatusCode == http.StatusNotFound && answer.ErrorCode == "BlobNotFound" {
 			return blobstore.ErrNotFound
 		}
+		e := &contracts.Error{Stage: contracts.StageStore}
+		if errors.Is(err, context.DeadlineExceeded) {
+			_ = e.Because(context.DeadlineExceeded)
+		}
 		e.Message = subject + s.refusal(e, answer)
 		return e
 	}
-	e.Code, e.Retryable = contracts.CodeUnavailable, true
-	e.Message = subject + s.account + ": " + silence(err)
-	e.Hint = "check the network, and the endpoint of the storage"
-	if isCertificate(err) {
-		e.Retryable = false
-		e.Hint = "check the address; behind a proxy that opens TLS, give its authority to the system or in SSL_CERT_FILE"
-	}
-	return e
+	return remote.Unreachable(subject, s.account, err)
 }
 
 // refusal fills in what an answer of the service means, and is its reason.
@@ -132,35 +123,4 @@ func (s *Store) deniedHint(code string) string {
 		return "a shared access signature needs the permissions read, create, write, delete and list on the container"
 	}
 	return "ask the account's owner for access"
-}
-
-// silence is why there was no answer.
-func silence(err error) string {
-	if errors.Is(err, errStalled) {
-		return errStalled.Error()
-	}
-	if dns, ok := errors.AsType[*net.DNSError](err); ok {
-		return "the name " + contracts.Quote(dns.Name) + " does not resolve"
-	}
-	if op, ok := errors.AsType[*net.OpError](err); ok {
-		return contracts.Quote(op.Err.Error())
-	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		return "no answer in time"
-	}
-	if wrapped, ok := errors.AsType[*url.Error](err); ok { // its text has the address in it
-		err = wrapped.Err
-	}
-	return contracts.Quote(firstLine(err.Error()))
-}
-
-func firstLine(text string) string {
-	line, _, _ := strings.Cut(text, "\n")
-	return line
-}
-
-func isCertificate(err error) bool {
-	_, certificate := errors.AsType[*tls.CertificateVerificationError](err)
-	_, name := errors.AsType[x509.HostnameError](err)
-	return certificate || name || errors.Is(err, http.ErrSchemeMismatch)
 }

@@ -1,9 +1,7 @@
 package azure
 
 import (
-	"context"
 	"errors"
-	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"time"
@@ -12,10 +10,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 
 	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/blobstore/internal/remote"
 )
-
-// maxPause is the longest pause of our own choice.
-const maxPause = 30 * time.Second
 
 // retry sends a request again while the service is in trouble and there is time. The
 // library's own gives up after a number of tries, or when it is asked to wait for long.
@@ -39,20 +35,20 @@ func (r *retry) Do(req *policy.Request) (*http.Response, error) {
 		switch {
 		case err != nil && !worthwhile(err):
 			return nil, err
-		case err != nil && !errors.Is(err, errStalled): // a server is there when something stalls
+		case err != nil && !errors.Is(err, remote.ErrStalled): // a server is there when something stalls
 			limit = r.limits.Silence
 		case err != nil:
 		case !passing(response):
 			return response, nil
 		}
-		pause := max(backoff(r.limits.Pause, try), retryAfter(response, time.Now()))
+		pause := max(r.limits.Backoff(try), retryAfter(response, time.Now()))
 		if time.Since(began)+pause > limit {
 			return response, err
 		}
 		if err == nil {
 			err = runtime.NewResponseError(response) // takes and closes the body
 		}
-		if ended := sleep(ctx, pause); ended != nil {
+		if ended := remote.Sleep(ctx, pause); ended != nil {
 			return nil, errors.Join(ended, err)
 		}
 	}
@@ -60,12 +56,7 @@ func (r *retry) Do(req *policy.Request) (*http.Response, error) {
 
 // passing says whether an answer means that a later one may be another.
 func passing(response *http.Response) bool {
-	switch response.StatusCode {
-	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusBadGateway,
-		http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return true
-	}
-	return response.Header.Get("x-ms-error-code") == "ContainerBeingDeleted"
+	return remote.Passing(response.StatusCode) || response.Header.Get("x-ms-error-code") == "ContainerBeingDeleted"
 }
 
 // worthwhile says whether a request that got no answer may get one.
@@ -74,7 +65,7 @@ func worthwhile(err error) bool {
 		return own.Retryable
 	}
 	var final interface{ NonRetriable() }
-	return !errors.As(err, &final) && !isCertificate(err)
+	return !errors.As(err, &final) && !remote.IsCertificate(err)
 }
 
 // retryAfter is how long the service asks to be left alone.
@@ -91,21 +82,4 @@ func retryAfter(response *http.Response, now time.Time) time.Duration {
 		return at.Sub(now)
 	}
 	return 0
-}
-
-// backoff is a random pause before the next try, of a mean that doubles with each.
-func backoff(mean time.Duration, try int) time.Duration {
-	longest := min(maxPause, 2*mean<<min(try-1, 16))
-	return rand.N(max(longest, 1))
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -47,11 +47,7 @@ func (s *Store) Get(ctx context.Context, key string) (io.ReadCloser, error) {
 	if err := s.ready(ctx, key); err != nil {
 		return nil, err
 	}
-	r := &reader{ctx: ctx, store: s, key: key}
-	if err := r.open(); err != nil {
-		return nil, err
-	}
-	return r, nil
+	return s.object(key).Open(ctx)
 }
 
 // Put writes the object, a block at a time.

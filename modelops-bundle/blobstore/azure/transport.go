@@ -1,27 +1,20 @@
 package azure
 
 import (
-	"context"
-	"crypto/tls"
-	"errors"
-	"io"
 	"net/http"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 
 	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/blobstore/internal/remote"
 )
 
-// newTransport is a client that follows no redirect: the storage makes none, and the
+// newClient is a client that follows no redirect: the storage makes none, and the
 // request carries its signature.
-func newTransport(stall time.Duration) *http.Client {
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.DisableCompression = true
-	transport.MaxIdleConnsPerHost = 16
-	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+func newClient(stall time.Duration) *http.Client {
 	return &http.Client{
-		Transport:     &watchdog{next: transport, patience: stall},
+		Transport:     remote.NewTransport(stall),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
@@ -44,70 +37,4 @@ func (a *answers) Do(req *policy.Request) (*http.Response, error) {
 		e.Hint = "give it in HTTPS_PROXY, or name the host in NO_PROXY"
 	}
 	return nil, e
-}
-
-// watchdog gives up a connection on which nothing moves.
-type watchdog struct {
-	next     http.RoundTripper
-	patience time.Duration
-}
-
-var errStalled = errors.New("nothing moved on the connection for too long")
-
-// RoundTrip sends the request.
-func (w *watchdog) RoundTrip(req *http.Request) (*http.Response, error) {
-	ctx, cancel := context.WithCancelCause(req.Context())
-	timer := time.AfterFunc(w.patience, func() { cancel(errStalled) })
-	req = req.Clone(ctx)
-	if req.Body != nil && req.Body != http.NoBody {
-		req.Body = &moving{ReadCloser: req.Body, moved: func() { timer.Reset(w.patience) }}
-		req.GetBody = nil
-	}
-	response, err := w.next.RoundTrip(req)
-	timer.Stop()
-	if err != nil {
-		if errors.Is(context.Cause(ctx), errStalled) {
-			err = errStalled
-		}
-		cancel(nil)
-		return nil, err
-	}
-	response.Body = &watched{ReadCloser: response.Body, ctx: ctx, cancel: cancel, timer: timer, patience: w.patience}
-	return response, nil
-}
-
-// moving tells of each read of a request's body.
-type moving struct {
-	io.ReadCloser
-	moved func()
-}
-
-func (m *moving) Read(p []byte) (int, error) {
-	m.moved()
-	return m.ReadCloser.Read(p)
-}
-
-// watched is a response's body, whose reads have to bring something in time.
-type watched struct {
-	io.ReadCloser
-	ctx      context.Context
-	cancel   context.CancelCauseFunc
-	timer    *time.Timer
-	patience time.Duration
-}
-
-func (w *watched) Read(p []byte) (int, error) {
-	w.timer.Reset(w.patience)
-	n, err := w.ReadCloser.Read(p)
-	w.timer.Stop()
-	if err != nil && errors.Is(context.Cause(w.ctx), errStalled) {
-		err = errStalled
-	}
-	return n, err
-}
-
-func (w *watched) Close() error {
-	err := w.ReadCloser.Close()
-	w.cancel(nil)
-	return err
 }

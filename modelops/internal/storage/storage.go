@@ -2,6 +2,7 @@
 package storage
 
 import (
+	"maps"
 	"os"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/modelops-suite/modelops-go/modelops-bundle/azurecredential"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/blobstore"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/blobstore/azure"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/blobstore/s3"
 )
 
 // Open opens the storage of an environment. Its operations wait for minutes when the
@@ -23,7 +25,9 @@ func OpenBriefly(env *contracts.BundleEnvironment) (blobstore.Store, error) {
 	return open(env, azure.Limits{Busy: 5 * time.Second, Silence: 2 * time.Second, Stall: 10 * time.Second})
 }
 
-// open lets the libraries of Azure read the process's own variables, as they do.
+// open lets the libraries of the clouds read the process's own variables, as they do.
 func open(env *contracts.BundleEnvironment, limits azure.Limits) (blobstore.Store, error) {
-	return blobstore.Open(env, azure.Openers(azure.Options{Getenv: os.Getenv, Credential: azurecredential.For, Limits: limits}))
+	openers := azure.Openers(azure.Options{Getenv: os.Getenv, Credential: azurecredential.For, Limits: limits})
+	maps.Copy(openers, s3.Openers(s3.Options{Getenv: os.Getenv, Limits: limits}))
+	return blobstore.Open(env, openers)
 }
