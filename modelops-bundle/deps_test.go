@@ -30,6 +30,8 @@ var allowed = map[string]map[string]string{
 	},
 	"./bundleoci": {
 		"modelops-bundle/bundle":     "the format",
+		"modelops-bundle/atomicfile": "by way of blobstore: its directories",
+		"modelops-bundle/blobstore":  "where blobs are that are no layers; the clouds' clients are below it, and stay out",
 		"oras.land/oras-go/v2":       "the registry client",
 		"github.com/opencontainers/": "the OCI types",
 	},

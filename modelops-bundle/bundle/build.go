@@ -31,7 +31,8 @@ const (
 )
 
 // Sink takes the blobs of a bundle as they are made, each once, from several goroutines
-// at a time. The bytes are the sink's only until it returns.
+// at a time. The bytes are the sink's only until it returns. Blob.Storage holds for the files
+// up to now; the index has the last word.
 type Sink func(ctx context.Context, blob Blob, stored []byte) error
 
 // Build reads the files below root, gives their blobs to sink, and returns the index.
@@ -171,7 +172,9 @@ func (b *builder) pack(ctx context.Context, sources []Source, files []builtFile,
 		total += files[i].Size
 	}
 	buf := make([]byte, 0, total)
+	storage := true
 	for _, i := range span {
+		storage = storage && sources[i].Storage
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -192,7 +195,7 @@ func (b *builder) pack(ctx context.Context, sources []Source, files []builtFile,
 			full++
 		}
 	}
-	if err := b.blob(ctx, key, buf); err != nil {
+	if err := b.blob(ctx, key, storage, buf); err != nil {
 		return err
 	}
 	b.progress.Done(full, total)
@@ -244,7 +247,7 @@ func (b *builder) chunk(ctx context.Context, source Source, file *builtFile) err
 		file.pieces = append(file.pieces, p)
 		b.group.Go(func() error {
 			p.blob = blobKey{contracts.DigestOf(data), Chunk}
-			if err := b.blob(ctx, p.blob, data); err != nil {
+			if err := b.blob(ctx, p.blob, source.Storage, data); err != nil {
 				return err
 			}
 			b.progress.Done(ended(&left), p.length)
@@ -263,21 +266,29 @@ func ended(left *atomic.Int64) int {
 	return 0
 }
 
-// blob encodes and sinks raw bytes, once for each key.
-func (b *builder) blob(ctx context.Context, key blobKey, raw []byte) error {
-	blob := &Blob{Raw: key.raw, RawSize: int64(len(raw)), Kind: key.kind}
+// blob encodes and sinks raw bytes, once for each key. A blob is for the storage when every
+// file that has it is, which holds only when all is built: to the sink it may be for the
+// storage and turn out to be for the registry.
+func (b *builder) blob(ctx context.Context, key blobKey, storage bool, raw []byte) error {
+	blob := Blob{Raw: key.raw, RawSize: int64(len(raw)), Kind: key.kind, Storage: storage}
 	b.mu.Lock()
-	_, done := b.made[key]
+	known, done := b.made[key]
 	if !done {
-		b.made[key] = blob
+		known = &Blob{}
+		*known = blob
+		b.made[key] = known
 	}
+	known.Storage = known.Storage && storage
 	b.mu.Unlock()
 	if done || b.sink == nil {
 		return nil
 	}
-	encoded, stored := blob.encode(raw)
-	*blob = encoded
-	return b.sink(ctx, encoded, stored)
+	blob, stored := blob.encode(raw)
+	b.mu.Lock()
+	blob.Storage = known.Storage
+	*known = blob
+	b.mu.Unlock()
+	return b.sink(ctx, blob, stored)
 }
 
 // index puts the files' pieces in terms of blobs, in order of first use.

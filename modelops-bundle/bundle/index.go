@@ -111,6 +111,7 @@ type Blob struct {
 	StoredSize int64            `json:"blob_size"` // of the same, in bytes
 	Encoding   Encoding         `json:"encoding"`
 	Kind       Kind             `json:"-"` // by its use
+	Storage    bool             `json:"-"` // no layer of the manifest: it lies in the environment's storage
 }
 
 // Kind is what a blob is made of.

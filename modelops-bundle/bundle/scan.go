@@ -13,9 +13,10 @@ import (
 
 // Source is a file of a project that is to be in the bundle.
 type Source struct {
-	Path string      // in the bundle, and below the project's directory
-	Mode Mode        // executable iff its owner may execute it
-	Info fs.FileInfo // as the scan found it, links followed
+	Path    string      // in the bundle, and below the project's directory
+	Mode    Mode        // executable iff its owner may execute it
+	Info    fs.FileInfo // as the scan found it, links followed
+	Storage bool        // its bytes need not be in the registry, see [Place]
 }
 
 // TrackedFile, where it exists, lists the files of a bundle one to a line; then nothing

@@ -71,6 +71,7 @@ func (r *Repository) Fetch(ctx context.Context, d contracts.Digest) (*Bundle, er
 	if b.Index, err = r.index(ctx, manifest); err != nil {
 		return nil, err
 	}
+	b.place()
 	return b, b.checkLayers()
 }
 
@@ -174,12 +175,13 @@ func (b *Bundle) checkLayers() error {
 	return nil
 }
 
-// layers are the layers of a manifest for an index: its blobs, each digest once.
+// layers are the layers of a manifest for an index: its blobs in the registry, each digest
+// once.
 func layers(x *bundle.Index) []Layer {
 	all := make([]Layer, 0, len(x.Blobs))
 	seen := make(map[contracts.Digest]bool, len(x.Blobs))
 	for _, blob := range x.Blobs {
-		if !seen[blob.Stored] {
+		if !blob.Storage && !seen[blob.Stored] {
 			seen[blob.Stored] = true
 			all = append(all, Layer{mediaType(blob), blob.Stored, blob.StoredSize})
 		}
@@ -255,14 +257,14 @@ func (b *Bundle) ExtractFiles(ctx context.Context, root *os.Root, opts bundle.Ex
 		stats.Files++
 		return true
 	}
-	fetched, err := b.Index.ExtractFiles(ctx, root, blobs{b.repository}, opts)
+	fetched, err := b.Index.ExtractFiles(ctx, root, b.fetcher(), opts)
 	stats.BytesFetched = fetched
 	return stats, err
 }
 
 // Verify fetches every byte of the bundle and holds it against its digest.
 func (b *Bundle) Verify(ctx context.Context) (bytesFetched int64, err error) {
-	return b.Index.Verify(ctx, blobs{b.repository})
+	return b.Index.Verify(ctx, b.fetcher())
 }
 
 // newManifest is the manifest of an index, byte for byte: its digest is the bundle's.

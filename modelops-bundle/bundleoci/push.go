@@ -36,8 +36,9 @@ type PushResult struct {
 	Ref           contracts.BundleRef
 	Index         *bundle.Index
 	Tag           string
-	BytesUploaded int64
-	Unchanged     bool // the tag pointed to this bundle already
+	BytesUploaded int64 // to the registry and to the storage
+	BytesStored   int64 // of these, to the storage
+	Unchanged     bool  // the tag pointed to this bundle already
 }
 
 // MovedError is the cause of the conflict that a push stops with when its tag does not
@@ -75,6 +76,9 @@ func (r *Repository) Push(ctx context.Context, root *os.Root, sources []bundle.S
 	if err := p.survey(ctx); err != nil {
 		return nil, err
 	}
+	if err := p.openStorage(sources); err != nil {
+		return nil, err
+	}
 	sink := p.send
 	moved := !opts.Force && p.current != "" && p.current != opts.Base
 	if moved {
@@ -83,6 +87,11 @@ func (r *Repository) Push(ctx context.Context, root *os.Root, sources []bundle.S
 	x, err := bundle.Builder{Sink: sink, Progress: opts.Progress}.Build(ctx, root, sources)
 	if err != nil {
 		return nil, r.translate(err, contracts.StagePush, r.Name)
+	}
+	if !moved {
+		if err := p.settle(ctx, x); err != nil {
+			return nil, err
+		}
 	}
 	stored, err := x.Marshal()
 	if err != nil {
@@ -96,6 +105,7 @@ func (r *Repository) Push(ctx context.Context, root *os.Root, sources []bundle.S
 	result := &PushResult{Ref: contracts.BundleRef{Repository: r.Name, Digest: d}, Index: x, Tag: opts.Tag, Unchanged: p.current == d}
 	switch {
 	case result.Unchanged:
+		p.count(result)
 		return result, nil
 	case moved:
 		return nil, (&MovedError{opts.Tag, opts.Base, p.current, d}).conflict()
@@ -108,7 +118,7 @@ func (r *Repository) Push(ctx context.Context, root *os.Root, sources []bundle.S
 	} else if err != nil {
 		return nil, err
 	}
-	result.BytesUploaded = p.uploaded.Load()
+	p.count(result)
 	return result, nil
 }
 
@@ -122,6 +132,12 @@ type push struct {
 
 	mu      sync.Mutex
 	present map[contracts.Digest]bool
+	storing storing
+}
+
+func (p *push) count(result *PushResult) {
+	result.BytesStored = p.storing.uploaded.Load()
+	result.BytesUploaded = p.uploaded.Load() + result.BytesStored
 }
 
 // survey reads the tag and the manifests whose blobs need not be asked for.
@@ -183,6 +199,9 @@ func (r *Repository) isNew(ctx context.Context) (bool, error) {
 
 // send is the sink of the build.
 func (p *push) send(ctx context.Context, blob bundle.Blob, stored []byte) error {
+	if blob.Storage {
+		return p.store(ctx, blob, stored)
+	}
 	return p.upload(ctx, blob.Stored, mediaType(blob), stored)
 }
 
@@ -258,10 +277,14 @@ func (p *push) expect(ctx context.Context, want contracts.Digest, manifest []byt
 // has been removed.
 func (p *push) resend(ctx context.Context, root *os.Root, sources []bundle.Source, index, manifest []byte) error {
 	p.present, p.fresh = map[contracts.Digest]bool{}, false
-	if _, err := bundle.Build(ctx, root, sources, p.send); err != nil {
+	x, err := bundle.Build(ctx, root, sources, p.send)
+	if err != nil {
 		return p.repository.translate(err, contracts.StagePush, p.repository.Name)
 	}
-	err := p.publish(ctx, index, manifest)
+	if err := p.settle(ctx, x); err != nil {
+		return err
+	}
+	err = p.publish(ctx, index, manifest)
 	if errors.Is(err, errBlobUnknown) {
 		return &contracts.Error{
 			Code: contracts.CodeFailed, Stage: contracts.StagePush, Retryable: true,

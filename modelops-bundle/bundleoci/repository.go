@@ -3,8 +3,9 @@
 // digest before anything is made of it.
 //
 // A bundle is an OCI image manifest with the artifact type [ArtifactType]. Its config
-// is the index, its layers are the blobs of the index in their order, each once. What
-// comes from a registry is trusted in nothing; what goes there, credentials above all,
+// is the index, its layers are the blobs of the index in their order, each once. A blob
+// that is no layer lies in the environment's storage, under a key that its digest makes; see
+// [StorageKey]. What comes from a registry is trusted in nothing; what goes there, credentials above all,
 // goes to the environment's registry and nowhere else.
 package bundleoci
 
@@ -20,6 +21,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote/retry"
 
 	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/blobstore"
 )
 
 // The media types of the packed format, version 2. With "+zstd" the blob is
@@ -45,6 +47,9 @@ type Options struct {
 	// Reload reads the environment's registry again, whose password may have been
 	// replaced; nil when it cannot have been.
 	Reload func() (contracts.Registry, error)
+	// Storage opens the environment's storage, for the blobs that are no layers; nil when
+	// this program reads none.
+	Storage func() (blobstore.Store, error)
 	// Note is told which credentials are used, as for fmt.Printf; never what they are.
 	Note func(format string, args ...any)
 	// UserAgent is sent with every request.
@@ -62,6 +67,7 @@ type Repository struct {
 	registry    contracts.Registry
 	credentials *credentials
 	remote      *remote.Repository
+	storage     *storage
 }
 
 // Open names a repository of the environment's registry. It sends nothing yet.
@@ -93,7 +99,7 @@ func Open(env *contracts.BundleEnvironment, repository string, opts Options) (*R
 		c.SetUserAgent(opts.UserAgent)
 	}
 	repo.Client = c
-	return &Repository{Name: repository, Location: location, registry: env.Registry, credentials: found, remote: repo}, nil
+	return &Repository{Name: repository, Location: location, registry: env.Registry, credentials: found, remote: repo, storage: newStorage(env, opts.Storage)}, nil
 }
 
 const (

@@ -19,6 +19,8 @@ import (
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/runner"
 	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/acrauth"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/blobstore"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/blobstore/provider"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/bundleoci"
 )
 
@@ -130,6 +132,7 @@ func (p *program) repository(c *config.Config, name string) (*bundleoci.Reposito
 		Identity:         p.identity,
 		CredentialSource: c.CredentialSource,
 		Reload:           c.Reload,
+		Storage:          func() (blobstore.Store, error) { return provider.Open(c.Environment, provider.Limits{}) },
 		Note:             p.note,
 		UserAgent:        "bundle-worker/" + build().Version,
 	})

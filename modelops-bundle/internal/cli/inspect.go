@@ -32,6 +32,8 @@ type inspectAnswer struct {
 	Format        string              `json:"format"`
 	Files         []fileAnswer        `json:"files"`
 	Layers        []bundleoci.Layer   `json:"layers"`
+	// Storage are the blobs that lie in the environment's storage instead.
+	Storage []bundleoci.StorageBlob `json:"storage"`
 }
 
 type fileAnswer struct {
@@ -39,6 +41,7 @@ type fileAnswer struct {
 	Digest contracts.Digest `json:"digest"`
 	Size   int64            `json:"size"`
 	Mode   bundle.Mode      `json:"mode"`
+	Where  string           `json:"where"` // "registry", "storage", or "registry and storage"
 }
 
 func runInspect(c *cli.Context) error {
@@ -49,15 +52,24 @@ func runInspect(c *cli.Context) error {
 	answer := inspectAnswer{
 		Ref: b.Ref, Digest: b.Ref.Digest, ContentDigest: b.Index.Content, Format: "packed-v2",
 		Files: make([]fileAnswer, len(b.Index.Files)), Layers: append([]bundleoci.Layer{}, b.Layers...),
+		Storage: b.StorageBlobs(),
 	}
 	for i, f := range b.Index.Files {
-		answer.Files[i] = fileAnswer{f.Path, f.Digest, f.Size, f.Mode}
+		answer.Files[i] = fileAnswer{f.Path, f.Digest, f.Size, f.Mode, b.Where(f)}
 	}
 	return command.Print(c, answer, func(w io.Writer) {
-		fmt.Fprintf(w, "%s\ncontent %s, %d files, %s, %d layers\n\n", b.Ref, answer.ContentDigest, len(answer.Files), size(b.Index.Size()), len(answer.Layers))
+		fmt.Fprintf(w, "%s\ncontent %s, %d files, %s, %d layers", b.Ref, answer.ContentDigest, len(answer.Files), size(b.Index.Size()), len(answer.Layers))
+		if len(answer.Storage) > 0 {
+			fmt.Fprintf(w, ", %d blobs in the storage", len(answer.Storage))
+		}
+		fmt.Fprint(w, "\n\n")
 		table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		for _, f := range answer.Files {
-			fmt.Fprintf(table, "%s\t%s\t%d\t%s\n", f.Mode, f.Digest.Short(), f.Size, f.Path)
+			where := ""
+			if f.Where != "registry" {
+				where = "\t" + f.Where
+			}
+			fmt.Fprintf(table, "%s\t%s\t%d\t%s%s\n", f.Mode, f.Digest.Short(), f.Size, f.Path, where)
 		}
 		_ = table.Flush()
 	})

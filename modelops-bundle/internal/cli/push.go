@@ -38,6 +38,7 @@ type pushAnswer struct {
 	Files         int                 `json:"files"`
 	BytesTotal    int64               `json:"bytes_total"`
 	BytesUploaded int64               `json:"bytes_uploaded"`
+	BytesStored   int64               `json:"bytes_stored"` // of these, to the environment's storage
 	Unchanged     bool                `json:"unchanged"`
 }
 
@@ -66,6 +67,7 @@ func runPush(c *cli.Context) error {
 	if err := checkLock(c, root, sources); err != nil {
 		return err
 	}
+	bundle.Place(sources, s.project.Config.Storage)
 	result, err := s.repository.Push(c.Context, root, sources, bundleoci.PushOptions{
 		Tag: tag, Base: state.Bases[s.baseKey(tag)], Force: c.Bool("force"), Known: state.Known(s.repository.Location),
 	})
@@ -82,13 +84,16 @@ func runPush(c *cli.Context) error {
 	}
 	answer := pushAnswer{
 		Ref: result.Ref, Digest: result.Ref.Digest, ContentDigest: result.Index.Content, Tag: tag, Environment: s.env.Environment,
-		Files: len(result.Index.Files), BytesTotal: result.Index.Size(), BytesUploaded: result.BytesUploaded, Unchanged: result.Unchanged,
+		Files: len(result.Index.Files), BytesTotal: result.Index.Size(), BytesUploaded: result.BytesUploaded, BytesStored: result.BytesStored, Unchanged: result.Unchanged,
 	}
 	return command.Print(c, answer, func(w io.Writer) {
 		fmt.Fprintln(w, answer.Ref)
 		what := fmt.Sprintf("%d files, %s; %s sent", answer.Files, size(answer.BytesTotal), size(answer.BytesUploaded))
 		if answer.Unchanged {
 			what = "unchanged"
+		}
+		if answer.BytesStored > 0 {
+			what += fmt.Sprintf(", %s to storage %s %s", size(answer.BytesStored), s.env.Storage.Provider, s.env.Storage.Container)
 		}
 		command.Note(c, "%s:%s: %s", s.repository.Location, tag, what)
 	})

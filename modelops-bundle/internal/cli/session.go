@@ -9,6 +9,8 @@ import (
 
 	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/acrauth"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/blobstore"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/blobstore/provider"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/bundle"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/bundleoci"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/command"
@@ -42,9 +44,6 @@ func openSession(c *cli.Context) (*session, error) {
 	if text := p.Disagreement(env); text != "" {
 		command.Warn(c, "%s", text)
 	}
-	if mode := p.Config.Storage.Mode; mode == "auto" || mode == "blob-only" {
-		command.Warn(c, "storage.mode %s: this version keeps every byte in the registry", mode)
-	}
 	name, err := p.Repository(env)
 	if err != nil {
 		return nil, err
@@ -77,6 +76,7 @@ func chooseEnvironment(c *cli.Context, pin string, forProject bool) (*contracts.
 func openRepository(c *cli.Context, env *contracts.BundleEnvironment, name string) (*bundleoci.Repository, error) {
 	return bundleoci.Open(env, name, bundleoci.Options{
 		Identity:  acrauth.Default(),
+		Storage:   func() (blobstore.Store, error) { return provider.Open(env, provider.Limits{}) },
 		UserAgent: "modelops-bundle/" + command.BuildOf("modelops-bundle").Version,
 		Note:      func(format string, args ...any) { command.Debug(c, format, args...) },
 		Reload: func() (contracts.Registry, error) {
