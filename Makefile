@@ -64,9 +64,9 @@ $(AZURITE)/done: modelops-bundle/blobstore/azuritetest/package-lock.json
 s3: ## build the S3 server into .cache/, for the tests; a minute
 	@version=$$(sed -n 's|.*versity/versitygw \(v[^ ]*\).*|\1|p' modelops-bundle/blobstore/s3test/server/go.mod); \
 	if [ "$$(cat .cache/s3/version 2>/dev/null)" != "$$version" ]; then \
-		mkdir -p .cache/s3; cd modelops-bundle/blobstore/s3test/server && CGO_ENABLED=0 GOWORK=off $(GO) build -mod=readonly \
-			-ldflags '-s -w' -o $(CURDIR)/.cache/s3/ github.com/versity/versitygw/cmd/versitygw && \
-		echo "$$version" > $(CURDIR)/.cache/s3/version; \
+		mkdir -p .cache/s3; new=$(CURDIR)/.cache/s3/versitygw.$$$$; (cd modelops-bundle/blobstore/s3test/server && CGO_ENABLED=0 GOWORK=off \
+			$(GO) build -mod=readonly -ldflags '-s -w' -o $$new github.com/versity/versitygw/cmd/versitygw) && \
+		mv $$new .cache/s3/versitygw && echo "$$version" > .cache/s3/version; \
 	fi
 
 test: build peers readers azurite s3 pulumi ## run every test, with real registries, Python and processes

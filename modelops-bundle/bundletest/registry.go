@@ -17,6 +17,8 @@ import (
 	"cuelabs.dev/go/oci/ociregistry/ociserver"
 
 	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/blobstore"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/blobstore/provider"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/bundle"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/bundleoci"
 )
@@ -125,6 +127,12 @@ func (f Files) Write(t testing.TB, dir string) {
 // reference.
 func Push(t testing.TB, r *Registry, repository string, files Files) contracts.BundleRef {
 	t.Helper()
+	return PushTo(t, r.Environment(), repository, files)
+}
+
+// PushTo is Push to an environment. When it has a storage, all bytes lie there.
+func PushTo(t testing.TB, env *contracts.BundleEnvironment, repository string, files Files) contracts.BundleRef {
+	t.Helper()
 	dir := t.TempDir()
 	files.Write(t, dir)
 	root, err := os.OpenRoot(dir)
@@ -136,7 +144,12 @@ func Push(t testing.TB, r *Registry, repository string, files Files) contracts.B
 	if err != nil {
 		t.Fatal(err)
 	}
-	repo, err := bundleoci.Open(r.Environment(), repository, bundleoci.Options{})
+	if env.Storage != nil {
+		bundle.Place(sources, contracts.ProjectStorage{Mode: "blob-only"})
+	}
+	repo, err := bundleoci.Open(env, repository, bundleoci.Options{
+		Storage: func() (blobstore.Store, error) { return provider.Open(env, provider.Limits{}) },
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,6 +23,10 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/blobstore/azure"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/blobstore/azuritetest"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/blobstore/s3"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/blobstore/s3test"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/bundletest"
 )
 
@@ -47,6 +51,7 @@ func TestScript(t *testing.T) {
 		Setup:               setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"push":     push,
+			"storage":  storageCommand,
 			"registry": registryCommand,
 			"task":     writeTask,
 			"field":    field,
@@ -61,6 +66,8 @@ func TestScript(t *testing.T) {
 type node struct {
 	t        testing.TB
 	registry *bundletest.Registry
+	// environment is where push sends to: the registry's alone, or with a storage.
+	environment *contracts.BundleEnvironment
 
 	mu      sync.Mutex
 	held    chan struct{} // closed when what is held may go on
@@ -74,6 +81,7 @@ func nodeOf(ts *testscript.TestScript) *node { return ts.Value(nodeKey{}).(*node
 func setup(env *testscript.Env) error {
 	t := env.T().(testing.TB)
 	n := &node{t: t, registry: bundletest.NewRegistry(t)}
+	n.environment = n.registry.Environment()
 	env.Values[nodeKey{}] = n
 	home := filepath.Join(env.WorkDir, "home")
 	file := filepath.Join(env.WorkDir, "env.yaml")
@@ -121,11 +129,40 @@ func push(ts *testscript.TestScript, neg bool, args []string) {
 	})
 	ts.Check(err)
 	n := nodeOf(ts)
-	ref := bundletest.Push(n.t, n.registry, "my-model", files)
+	ref := bundletest.PushTo(n.t, n.environment, "my-model", files)
 	ts.Setenv("REF", ref.String())
 	ts.Setenv("DIGEST", string(ref.Digest))
 	ts.Setenv("SHORT", ref.Digest.Short())
 	n.registry.Requests()
+}
+
+// storageCommand makes a storage, and has what is pushed afterwards lie there, all of it:
+//
+//	fs        in a directory
+//	azurite   in the emulator
+//	s3        in an S3 server, with the secret key test-secret-key-canary
+//
+// The environment file names it.
+func storageCommand(ts *testscript.TestScript, neg bool, args []string) {
+	n := nodeOf(ts)
+	n.environment = n.registry.Environment()
+	storage := &contracts.Storage{Provider: "fs", Container: ts.MkAbs("storage")}
+	switch args[0] {
+	case "azurite":
+		storage = &contracts.Storage{Provider: "azurite", Container: "bundle-blobs", ConnectionString: contracts.Secret(azuritetest.Start(n.t).ConnectionString())}
+		store, err := azure.Open(storage, azure.Options{})
+		ts.Check(err)
+		ts.Check(store.Make(n.t.Context()))
+	case "s3":
+		storage = s3test.Start(n.t).Bucket("bundle-blobs")
+		store, err := s3.Open(storage, s3.Options{})
+		ts.Check(err)
+		ts.Check(store.Make(n.t.Context()))
+	}
+	n.environment.Storage = storage
+	data, err := n.environment.Marshal()
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.Getenv("ENVFILE"), data, 0o600))
 }
 
 // registryCommand works on the script's registry:
