@@ -88,9 +88,7 @@ func (p *push) openStorage(sources []bundle.Source) error {
 	return err
 }
 
-// store puts a blob into the storage, unless it is there. What is there is asked for each
-// time, also when the bundle is not new: it is the environment that decides where the
-// storage is, and no manifest proves what is in it.
+// store puts a blob into the storage, unless it is there.
 func (p *push) store(ctx context.Context, blob bundle.Blob, stored []byte) error {
 	s := &p.storing
 	s.mu.Lock()
@@ -100,20 +98,26 @@ func (p *push) store(ctx context.Context, blob bundle.Blob, stored []byte) error
 	if sent {
 		return nil
 	}
-	key := StorageKey(blob.Stored)
-	for entry, err := range s.store.List(ctx, key) {
-		if err != nil {
-			return err
-		}
-		if entry.Key == key && entry.Size == blob.StoredSize {
-			return nil
-		}
+	if there, err := s.has(ctx, blob); there || err != nil {
+		return err
 	}
-	if err := s.store.Put(ctx, key, bytes.NewReader(stored)); err != nil {
+	if err := s.store.Put(ctx, StorageKey(blob.Stored), bytes.NewReader(stored)); err != nil {
 		return err
 	}
 	s.uploaded.Add(int64(len(stored)))
 	return nil
+}
+
+// has asks the storage for a blob. It is asked in each push, also when the bundle is not
+// new: the environment decides where the storage is, and no manifest proves what is in it.
+func (s *storing) has(ctx context.Context, blob bundle.Blob) (bool, error) {
+	key := StorageKey(blob.Stored)
+	for entry, err := range s.store.List(ctx, key) {
+		if err != nil || entry.Key == key {
+			return entry.Size == blob.StoredSize, err
+		}
+	}
+	return false, nil
 }
 
 // settle brings to the registry what went to the storage before a file was met that

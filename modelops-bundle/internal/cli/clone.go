@@ -51,6 +51,9 @@ func runClone(c *cli.Context) error {
 	for _, f := range remote.Index.Files {
 		answer.Written = append(answer.Written, f.Path)
 	}
+	if len(remote.StorageBlobs()) > 0 { // where files lie is each project's own choice, and is in no bundle
+		command.Note(c, "some of its files are kept in the storage; pushes of this copy keep all in the registry, unless storage.mode in .modelops-bundle/config.yaml says auto or blob-only")
+	}
 	return command.Print(c, answer, func(w io.Writer) { answer.text(w) })
 }
 

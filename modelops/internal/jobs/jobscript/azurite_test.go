@@ -62,7 +62,7 @@ func cloud(env *testscript.Env, storage *contracts.Storage) error {
 	if err != nil {
 		return fmt.Errorf("environment cloud: %w", err)
 	}
-	if !strings.Contains(string(data), "azurite") {
+	if !strings.Contains(string(data), storage.Provider) {
 		return fmt.Errorf("environment cloud: %s", data)
 	}
 	return os.WriteFile(filepath.Join(dir, "cloud.yaml"), data, 0o600)
