@@ -76,7 +76,7 @@ func (r *Repository) Push(ctx context.Context, root *os.Root, sources []bundle.S
 	if err := p.survey(ctx); err != nil {
 		return nil, err
 	}
-	if err := p.openStorage(sources); err != nil {
+	if err := p.openStorage(storedPaths(sources)); err != nil {
 		return nil, err
 	}
 	sink := p.send

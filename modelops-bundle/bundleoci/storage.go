@@ -56,29 +56,31 @@ type storing struct {
 	sent map[contracts.Digest]bool
 }
 
-// openStorage opens the storage when the push needs one, before anything is sent.
-func (p *push) openStorage(sources []bundle.Source) error {
-	var first string
-	count := 0
+// storedPaths are the files that belong in the storage.
+func storedPaths(sources []bundle.Source) []string {
+	var paths []string
 	for _, source := range sources {
 		if source.Storage {
-			if count++; count == 1 {
-				first = source.Path
-			}
+			paths = append(paths, source.Path)
 		}
 	}
-	if count == 0 {
+	return paths
+}
+
+// openStorage opens the storage when there are files for it, before anything is sent.
+func (p *push) openStorage(paths []string) error {
+	if len(paths) == 0 {
 		return nil
 	}
 	s := p.repository.storage
 	if s.settings == nil {
-		what := contracts.Quote(first)
-		if count > 1 {
-			what = fmt.Sprintf("%d files (%s first)", count, what)
+		what := contracts.Quote(paths[0])
+		if len(paths) > 1 {
+			what = fmt.Sprintf("%d files (%s first)", len(paths), what)
 		}
 		return &contracts.Error{
 			Code: contracts.CodeUnsupported, Stage: contracts.StagePush,
-			Message: "the project keeps " + what + " in the storage, and environment " + contracts.Quote(s.environment) + " has none",
+			Message: what + " should lie in the storage, and environment " + contracts.Quote(s.environment) + " has none",
 			Hint:    "write storage.mode: oci-only into .modelops-bundle/config.yaml to keep all in the registry, or choose an environment with storage",
 		}
 	}
