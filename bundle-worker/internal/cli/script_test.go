@@ -139,7 +139,7 @@ func push(ts *testscript.TestScript, neg bool, args []string) {
 // storageCommand makes a storage, and has what is pushed afterwards lie there, all of it:
 //
 //	fs        in a directory
-//	azurite   in the emulator
+//	azurite   in the emulator, which $CONNECTION opens
 //	s3        in an S3 server, with the secret key test-secret-key-canary
 //
 // The environment file names it.
@@ -149,7 +149,9 @@ func storageCommand(ts *testscript.TestScript, neg bool, args []string) {
 	storage := &contracts.Storage{Provider: "fs", Container: ts.MkAbs("storage")}
 	switch args[0] {
 	case "azurite":
-		storage = &contracts.Storage{Provider: "azurite", Container: "bundle-blobs", ConnectionString: contracts.Secret(azuritetest.Start(n.t).ConnectionString())}
+		connection := azuritetest.Start(n.t).ConnectionString()
+		ts.Setenv("CONNECTION", connection)
+		storage = &contracts.Storage{Provider: "azurite", Container: "bundle-blobs", ConnectionString: contracts.Secret(connection)}
 		store, err := azure.Open(storage, azure.Options{})
 		ts.Check(err)
 		ts.Check(store.Make(n.t.Context()))
