@@ -272,8 +272,8 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[blobstore.Ent
 			yield(blobstore.Entry{}, err)
 			return
 		}
-		last, ended := "", false
-		err := s.attempt(ctx, "list", prefix, func(int) error {
+		last, ended, moved := "", false, time.Now()
+		err := s.attemptSince(ctx, &moved, "list", prefix, func(int) error {
 			opts := minio.ListObjectsOptions{Prefix: s.prefix + prefix, Recursive: true}
 			if last != "" { // the tries before this came so far
 				opts.StartAfter = s.prefix + last
@@ -293,6 +293,7 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[blobstore.Ent
 				if ended = !yield(entry, nil); ended {
 					return nil
 				}
+				moved = time.Now()
 			}
 			return nil
 		})
@@ -319,6 +320,12 @@ func (s *Store) disorder() *contracts.Error {
 // the number of the try, from 1.
 func (s *Store) attempt(ctx context.Context, verb, what string, op func(try int) error) error {
 	began := time.Now()
+	return s.attemptSince(ctx, &began, verb, what, op)
+}
+
+// attemptSince is attempt for what may come further with each try: began is when it last
+// did.
+func (s *Store) attemptSince(ctx context.Context, began *time.Time, verb, what string, op func(try int) error) error {
 	for try := 1; ; try++ {
 		err := op(try)
 		if err == nil {
@@ -329,7 +336,7 @@ func (s *Store) attempt(ctx context.Context, verb, what string, op func(try int)
 		}
 		limit := s.patience(err)
 		pause := s.limits.Backoff(try)
-		if limit == 0 || time.Since(began)+pause > limit {
+		if limit == 0 || time.Since(*began)+pause > limit {
 			return s.translate(verb, what, err)
 		}
 		if err := remote.Sleep(ctx, pause); err != nil {
