@@ -56,11 +56,11 @@ type storing struct {
 	sent map[contracts.Digest]bool
 }
 
-// storedPaths are the files that belong in the storage.
+// storedPaths are the files whose bytes belong in the storage.
 func storedPaths(sources []bundle.Source) []string {
 	var paths []string
 	for _, source := range sources {
-		if source.Storage {
+		if source.Storage && source.Info.Size() > 0 {
 			paths = append(paths, source.Path)
 		}
 	}
