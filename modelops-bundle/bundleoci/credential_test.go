@@ -114,7 +114,7 @@ func TestOrderOfSources(t *testing.T) {
 		t.Error(err)
 	}
 	p.config(t, `{}`)
-	checkRefused(t, try(": none", nil, bundleoci.Options{}), "no credentials were found", "docker login")
+	checkRefused(t, try(": none", nil, bundleoci.Options{}), "no credentials were found", "modelops-bundle login")
 }
 
 func checkRefused(t *testing.T, err error, want ...string) {

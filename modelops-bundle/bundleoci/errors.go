@@ -107,7 +107,7 @@ func (r *Repository) loginHint(state found) string {
 	case azure:
 		return "run: az acr login --name " + name
 	default:
-		return "run: docker login " + r.Location.Host + ", or set registry.username and registry.password in the environment file"
+		return "run: modelops-bundle login " + r.Location.Host + " (or docker login), or set registry.username and registry.password in the environment file"
 	}
 }
 
