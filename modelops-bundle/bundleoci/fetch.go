@@ -28,7 +28,8 @@ type Bundle struct {
 	Index    *bundle.Index
 	Layers   []Layer
 
-	repository *Repository
+	config ocispec.Descriptor // of the index
+	from   bundle.Fetcher
 }
 
 // Layer is a layer of the manifest.
@@ -60,15 +61,25 @@ func (r *Repository) Fetch(ctx context.Context, d contracts.Digest) (*Bundle, er
 			Message: fmt.Sprintf("registry %s answered %s with a manifest that has the digest %s", contracts.Quote(r.Location.Host), d, got),
 		}
 	}
-	b := &Bundle{Ref: contracts.BundleRef{Repository: r.Name, Digest: d}, Manifest: raw, repository: r}
+	return newBundle(ctx, contracts.BundleRef{Repository: r.Name, Digest: d}, raw, blobs{r})
+}
+
+// newBundle is the bundle of a manifest, whose index it fetches.
+func newBundle(ctx context.Context, ref contracts.BundleRef, raw []byte, from bundle.Fetcher) (*Bundle, error) {
+	b := &Bundle{Ref: ref, Manifest: raw, from: from}
 	manifest, err := parseManifest(raw)
 	if err != nil {
 		return nil, err
 	}
+	b.config = manifest.Config
 	for _, l := range manifest.Layers {
 		b.Layers = append(b.Layers, Layer{l.MediaType, contracts.Digest(l.Digest), l.Size})
 	}
-	if b.Index, err = r.index(ctx, manifest); err != nil {
+	stored, err := b.storedIndex(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if b.Index, err = bundle.ParseIndex(stored); err != nil {
 		return nil, err
 	}
 	b.place()
@@ -152,12 +163,9 @@ func invalidManifest(why string) error {
 	}
 }
 
-func (r *Repository) index(ctx context.Context, m *ocispec.Manifest) (*bundle.Index, error) {
-	stored, err := bundle.ReadBlob(ctx, blobs{r}, bundle.Blob{Stored: contracts.Digest(m.Config.Digest), StoredSize: m.Config.Size})
-	if err != nil {
-		return nil, err
-	}
-	return bundle.ParseIndex(stored)
+// storedIndex fetches the index as it is stored.
+func (b *Bundle) storedIndex(ctx context.Context) ([]byte, error) {
+	return bundle.ReadBlob(ctx, b.from, bundle.Blob{Stored: contracts.Digest(b.config.Digest), StoredSize: b.config.Size})
 }
 
 // checkLayers holds the layers against the index: a registry keeps what is a layer, and
@@ -257,14 +265,14 @@ func (b *Bundle) ExtractFiles(ctx context.Context, root *os.Root, opts bundle.Ex
 		stats.Files++
 		return true
 	}
-	fetched, err := b.Index.ExtractFiles(ctx, root, b.fetcher(), opts)
+	fetched, err := b.Index.ExtractFiles(ctx, root, b.from, opts)
 	stats.BytesFetched = fetched
 	return stats, err
 }
 
 // Verify fetches every byte of the bundle and holds it against its digest.
 func (b *Bundle) Verify(ctx context.Context) (bytesFetched int64, err error) {
-	return b.Index.Verify(ctx, b.fetcher())
+	return b.Index.Verify(ctx, b.from)
 }
 
 // newManifest is the manifest of an index, byte for byte: its digest is the bundle's.

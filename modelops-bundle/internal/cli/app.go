@@ -30,6 +30,8 @@ func newApp() *cli.App {
 			inspectCommand(),
 			verifyCommand(),
 			envCommand(),
+			exportCommand(),
+			importCommand(),
 			loginCommand(),
 			logoutCommand(),
 		},

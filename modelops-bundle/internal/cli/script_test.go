@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -31,7 +33,7 @@ func TestMain(m *testing.M) {
 }
 
 // TestScript runs the scripts of testdata/script, each with a registry of its own at
-// $REGISTRY, a home of its own, and an environment named dev in it.
+// $REGISTRY, another one at $FAR, a home of its own, and an environment named dev in it.
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -45,6 +47,8 @@ func TestScript(t *testing.T) {
 			"saveline":    saveLine,
 			"clock":       clock,
 			"status":      exitStatus,
+			"bytes":       writeBytes,
+			"damage":      damage,
 		},
 	})
 }
@@ -63,6 +67,7 @@ func setup(env *testscript.Env) error {
 	env.Setenv("MODELOPS_HOME", filepath.Join(home, ".modelops"))
 	env.Setenv("DOCKER_CONFIG", filepath.Join(home, ".docker"))
 	env.Setenv("REGISTRY", registry.Host)
+	env.Setenv("FAR", bundletest.NewRegistry(env.T().(testing.TB)).Host)
 	return writeEnvironment(filepath.Join(home, ".modelops"), &contracts.BundleEnvironment{
 		Environment: "dev", Registry: contracts.Registry{Provider: "docker", LoginServer: registry.Host},
 	})
@@ -162,4 +167,33 @@ func exitStatus(ts *testscript.TestScript, _ bool, args []string) {
 	if fmt.Sprint(code) != args[0] {
 		ts.Fatalf("exit code %d, want %s", code, args[0])
 	}
+}
+
+// bytes FILE N writes N bytes that do not compress, the same ones each time.
+func writeBytes(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	data := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(data)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), data, 0o644))
+}
+
+// damage PATH changes one byte in the middle of a file, or of the largest file in a
+// directory.
+func damage(ts *testscript.TestScript, _ bool, args []string) {
+	largest, most := "", int64(-1)
+	ts.Check(filepath.WalkDir(ts.MkAbs(args[0]), func(p string, entry os.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		info, err := entry.Info()
+		if err == nil && info.Size() > most {
+			largest, most = p, info.Size()
+		}
+		return err
+	}))
+	data, err := os.ReadFile(largest)
+	ts.Check(err)
+	data[len(data)/2] ^= 1
+	ts.Check(os.WriteFile(largest, data, 0o644))
 }

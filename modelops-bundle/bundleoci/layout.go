@@ -1,0 +1,103 @@
+package bundleoci
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/bundle"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/ocilayout"
+)
+
+// importers is how many blobs an import holds in memory at a time.
+const importers = 4
+
+// Export writes the bundle as an OCI image layout: to a tar file when path ends in ".tar",
+// else to a directory, which may be a layout already. tag is its name there, or "".
+func (b *Bundle) Export(ctx context.Context, path, tag string) (ocilayout.Written, error) {
+	image := ocilayout.Image{
+		Entry: ocilayout.Entry{Tag: tag, Repository: b.Ref.Repository}, Manifest: b.Manifest,
+		Open: func(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
+			return b.from.Fetch(ctx, bundle.Blob{Stored: contracts.Digest(d.Digest), StoredSize: d.Size})
+		},
+	}
+	if IsTar(path) {
+		return ocilayout.WriteTar(ctx, path, image)
+	}
+	return ocilayout.WriteDir(ctx, path, image)
+}
+
+// IsTar says whether a layout at path is a tar file.
+func IsTar(path string) bool { return strings.HasSuffix(strings.ToLower(path), ".tar") }
+
+// FromLayout is a bundle of an OCI image layout: its manifest and index, both verified.
+func FromLayout(ctx context.Context, layout *ocilayout.Layout, entry ocilayout.Entry) (*Bundle, error) {
+	raw, err := layout.Manifest(entry)
+	if err != nil {
+		return nil, err
+	}
+	ref := contracts.BundleRef{Repository: entry.Repository, Digest: contracts.Digest(entry.Descriptor.Digest)}
+	return newBundle(ctx, ref, raw, layoutBlobs{layout})
+}
+
+// layoutBlobs is a layout as bundle.Fetcher.
+type layoutBlobs struct{ *ocilayout.Layout }
+
+// Fetch gives a blob's stored bytes.
+func (l layoutBlobs) Fetch(ctx context.Context, b bundle.Blob) (io.ReadCloser, error) {
+	return l.Blob(ctx, b.Stored, b.StoredSize)
+}
+
+// Import sends a bundle from elsewhere to this repository, under its own digest, and
+// points the tag to it, as [Repository.Push] does. Every byte is held against its digest
+// before anything is sent.
+func (r *Repository) Import(ctx context.Context, b *Bundle, opts PushOptions) (*PushResult, error) {
+	p := &push{repository: r, opts: opts, present: map[contracts.Digest]bool{}}
+	if err := p.survey(ctx); err != nil {
+		return nil, err
+	}
+	d := b.Ref.Digest
+	result := &PushResult{Ref: contracts.BundleRef{Repository: r.Name, Digest: d}, Index: b.Index, Tag: opts.Tag, Unchanged: p.current == d}
+	if !opts.Force && !result.Unchanged && p.current != "" && p.current != opts.Base {
+		return nil, (&MovedError{opts.Tag, opts.Base, p.current, d}).conflict()
+	}
+	if _, err := b.Verify(ctx); err != nil || result.Unchanged {
+		return result, err
+	}
+	stored, err := b.storedIndex(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for range 2 { // a second time when something that was taken as present is not
+		if err = p.sendAll(ctx, b); err != nil {
+			return nil, err
+		}
+		if err = p.publish(ctx, stored, b.Manifest); !errors.Is(err, errBlobUnknown) {
+			break
+		}
+		p.present, p.fresh = map[contracts.Digest]bool{}, false
+	}
+	result.BytesUploaded = p.uploaded.Load()
+	return result, r.translate(err, contracts.StagePush, r.Name)
+}
+
+// sendAll sends the blobs of a bundle that the registry lacks.
+func (p *push) sendAll(ctx context.Context, b *Bundle) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(importers)
+	for _, blob := range b.Index.Blobs {
+		group.Go(func() error {
+			data, err := bundle.ReadBlob(ctx, b.from, blob)
+			if err != nil {
+				return err
+			}
+			return p.send(ctx, blob, data)
+		})
+	}
+	return group.Wait()
+}
