@@ -1,26 +1,39 @@
 package cli
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/bundle"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/bundleoci"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/command"
 )
 
 func diffCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "diff",
-		Usage:     "list the files that differ between a bundle and this project, or two bundles",
+		Usage:     "show what differs between a bundle and this project, or between two bundles",
 		ArgsUsage: "[REF [NEW]]",
 		Description: `REF is a reference, a tag or a digest; the project's default tag otherwise. Without NEW it
-is compared with the files of the project, as a push would have them.`,
-		UsageText: "modelops-bundle diff v1\nmodelops-bundle diff my-model:v1 my-model:v2",
-		Flags:     []cli.Flag{envFlag()},
-		Action:    runDiff,
+is compared with the files of the project, as a push would have them.
+
+The answer is a patch, as git diff writes it. Binary files and files of 1 MiB and more are
+named only. What did not change is not fetched.`,
+		UsageText: "modelops-bundle diff v1\nmodelops-bundle diff my-model:v1 my-model:v2 --stat",
+		Flags: []cli.Flag{
+			envFlag(),
+			&cli.BoolFlag{Name: "name-only", Usage: "list the files that differ"},
+			&cli.BoolFlag{Name: "name-status", Usage: "list the files that differ, and say how"},
+			&cli.BoolFlag{Name: "stat", Usage: "count the lines that differ"},
+		},
+		Action: runDiff,
 	}
 }
 
@@ -34,11 +47,16 @@ type diffAnswer struct {
 
 // fileChange is a path and what became of it: added, modified or deleted.
 type fileChange struct {
-	Path   string `json:"path"`
-	Change string `json:"change"`
+	Path    string `json:"path"`
+	Change  string `json:"change"`
+	*detail        // absent with --name-only and --name-status
 }
 
 func runDiff(c *cli.Context) error {
+	listing := c.Bool("name-only") || c.Bool("name-status")
+	if c.Bool("name-only") && c.Bool("name-status") || listing && c.Bool("stat") {
+		return command.Usage("modelops-bundle diff --stat", "--name-only, --name-status and --stat are three answers; choose one")
+	}
 	n, err := openNames(c, c.Args().Get(1)) // files can be compared in a project alone
 	if err != nil {
 		return err
@@ -47,40 +65,91 @@ func runDiff(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	answer := diffAnswer{Ref: before.Ref, Old: before.Index.Content, Changes: []fileChange{}}
-	var files []bundle.File
-	if reference := c.Args().Get(1); reference != "" {
-		after, err := n.fetch(reference)
-		if err != nil {
-			return err
-		}
-		answer.New, files = &after.Ref, after.Index.Files
-	} else if files, err = n.session.current(); err != nil {
+	after, ref, err := n.newSide(c.Args().Get(1))
+	if err != nil {
 		return err
 	}
-	answer.Content = bundle.ContentDigest(files)
-	old := bundle.Identities(before.Index.Files)
+	defer after.close()
+	old := bundleSide(before)
+	defer old.close()
+	answer := diffAnswer{Ref: before.Ref, New: ref, Old: before.Index.Content, Content: bundle.ContentDigest(after.files), Changes: []fileChange{}}
 	words := map[bundle.Change]string{bundle.AddedHere: "added", bundle.ModifiedHere: "modified", bundle.DeletedHere: "deleted"}
-	for _, d := range bundle.Compare(old, bundle.Identities(files), old) {
-		answer.Changes = append(answer.Changes, fileChange{d.Path, words[d.Change]})
+	known := bundle.Identities(old.files)
+	for _, d := range bundle.Compare(known, bundle.Identities(after.files), known) {
+		answer.Changes = append(answer.Changes, fileChange{Path: d.Path, Change: words[d.Change]})
+	}
+	if !listing {
+		if err := compareContent(c.Context, old, after, answer.Changes); err != nil {
+			return err
+		}
 	}
 	return command.Print(c, answer, func(w io.Writer) {
-		for _, change := range answer.Changes {
-			fmt.Fprintf(w, "%-8s %s\n", change.Change, contracts.Lines(change.Path))
+		switch {
+		case c.Bool("stat"):
+			printStat(w, answer.Changes)
+		case !listing:
+			for _, change := range answer.Changes {
+				io.WriteString(w, change.Patch)
+			}
+		default:
+			for _, change := range answer.Changes {
+				if c.Bool("name-status") {
+					fmt.Fprintf(w, "%-8s ", change.Change)
+				}
+				fmt.Fprintln(w, contracts.Lines(change.Path))
+			}
 		}
 	})
 }
 
-// current is the files of the project as a push would have them.
-func (s *session) current() ([]bundle.File, error) {
-	state, err := s.project.ReadState()
-	if err != nil {
-		return nil, err
+// newSide is the bundle that a reference names, or the files of the project.
+func (n *names) newSide(reference string) (*side, *contracts.BundleRef, error) {
+	if reference != "" {
+		b, err := n.fetch(reference)
+		if err != nil {
+			return nil, nil, err
+		}
+		return bundleSide(b), &b.Ref, nil
 	}
-	root, err := s.root()
+	state, err := n.session.project.ReadState()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	defer root.Close()
-	return s.local(root, state)
+	root, err := n.session.root()
+	if err != nil {
+		return nil, nil, err
+	}
+	files, err := n.session.local(root, state)
+	if err != nil {
+		return nil, nil, errors.Join(err, root.Close())
+	}
+	return &side{files: files, root: root}, nil, nil
+}
+
+// side is one side of a comparison: files, and where their content is.
+type side struct {
+	files  []bundle.File
+	root   *os.Root
+	remote *bundleoci.Bundle // nil for files that are here
+	dir    string            // what was fetched; "" for none
+}
+
+func bundleSide(b *bundleoci.Bundle) *side { return &side{files: b.Index.Files, remote: b} }
+
+func (s *side) close() {
+	if s.root != nil {
+		s.root.Close()
+	}
+	if s.dir != "" {
+		os.RemoveAll(s.dir)
+	}
+}
+
+// file is the file at a path; without one, the zero value.
+func (s *side) file(path string) bundle.File {
+	i, there := slices.BinarySearchFunc(s.files, path, func(f bundle.File, path string) int { return cmp.Compare(f.Path, path) })
+	if !there {
+		return bundle.File{}
+	}
+	return s.files[i]
 }

@@ -99,6 +99,6 @@ func (p *Programs) diff(ctx context.Context, env *environment.Chosen, before, af
 	if after.Repository != "" {
 		args = append(args, after.String())
 	}
-	err := p.run(ctx, dir, &answer, p.Bundle, append(args, "--json", "--quiet", "--env", env.Name)...)
+	err := p.run(ctx, dir, &answer, p.Bundle, append(args, "--name-only", "--json", "--quiet", "--env", env.Name)...)
 	return answer.Changes, err
 }
