@@ -72,12 +72,7 @@ func runDiff(c *cli.Context) error {
 	defer after.close()
 	old := bundleSide(before)
 	defer old.close()
-	answer := diffAnswer{Ref: before.Ref, New: ref, Old: before.Index.Content, Content: bundle.ContentDigest(after.files), Changes: []fileChange{}}
-	words := map[bundle.Change]string{bundle.AddedHere: "added", bundle.ModifiedHere: "modified", bundle.DeletedHere: "deleted"}
-	known := bundle.Identities(old.files)
-	for _, d := range bundle.Compare(known, bundle.Identities(after.files), known) {
-		answer.Changes = append(answer.Changes, fileChange{Path: d.Path, Change: words[d.Change]})
-	}
+	answer := diffAnswer{Ref: before.Ref, New: ref, Old: before.Index.Content, Content: bundle.ContentDigest(after.files), Changes: changesOf(bundle.Identities(old.files), bundle.Identities(after.files))}
 	if !listing {
 		if err := compareContent(c.Context, old, after, answer.Changes); err != nil {
 			return err

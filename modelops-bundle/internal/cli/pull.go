@@ -34,7 +34,7 @@ modelops-bundle pull my-model:latest my-copy`,
 		Flags: []cli.Flag{
 			envFlag(), tagFlag(),
 			&cli.BoolFlag{Name: "force", Aliases: []string{"f", "overwrite"}, Usage: "replace local changes by what is in the registry"},
-			&cli.BoolFlag{Name: "prune", Usage: "delete files that an earlier push or pull had, that did not change here, and that are gone remotely"},
+			&cli.BoolFlag{Name: "prune", Usage: "delete files that an earlier push or pull had, that did not change here, and that are gone remotely; and directories that become empty"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "show what would be written, and write nothing"},
 		},
 		Action: runPull,
@@ -237,6 +237,9 @@ func (p *plan) carryOut(s *session, root *os.Root, remote *bundleoci.Bundle) (fe
 	for _, name := range p.delete {
 		if err := root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fetched, project.Unwritable(name, err)
+		}
+		for dir := path.Dir(name); dir != "." && root.Remove(dir) == nil; dir = path.Dir(dir) {
+			// A directory that is empty now; one that is not is not removed.
 		}
 	}
 	return fetched, nil

@@ -23,6 +23,7 @@ stops and shows what differs. Pull first, or push to another tag.`,
 		Flags: []cli.Flag{
 			envFlag(), tagFlag(),
 			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "move the tag wherever it points"},
+			&cli.BoolFlag{Name: "dry-run", Usage: "show what would be sent, and send and write nothing"},
 			&cli.BoolFlag{Name: "require-lock", Usage: "refuse dependencies that are not locked"},
 		},
 		Action: runPush,
@@ -68,9 +69,13 @@ func runPush(c *cli.Context) error {
 		return err
 	}
 	bundle.Place(sources, s.project.Config.Storage)
-	result, err := s.repository.Push(c.Context, root, sources, bundleoci.PushOptions{
+	opts := bundleoci.PushOptions{
 		Tag: tag, Base: state.Bases[s.baseKey(tag)], Force: c.Bool("force"), Known: state.Known(s.repository.Location),
-	})
+	}
+	if c.Bool("dry-run") {
+		return s.planPush(root, sources, opts)
+	}
+	result, err := s.repository.Push(c.Context, root, sources, opts)
 	if moved, ok := errors.AsType[*bundleoci.MovedError](err); ok {
 		return s.explainMove(err, moved)
 	}
