@@ -30,6 +30,7 @@ func newApp() *cli.App {
 			inspectCommand(),
 			verifyCommand(),
 			envCommand(),
+			gcCommand(),
 			exportCommand(),
 			importCommand(),
 			loginCommand(),

@@ -82,7 +82,7 @@ func runPush(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	state.LastPush = result.Ref.Digest
+	state.Push(s.repository.Location, result.Ref.Digest)
 	state.Agree(s.baseKey(tag), tag, tag == s.defaultTag(), result.Ref.Digest, result.Index.Files)
 	if err := s.project.WriteState(state); err != nil {
 		return err

@@ -98,7 +98,7 @@ func environmentFile(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(writeEnvironment(ts.Getenv("MODELOPS_HOME"), env))
 }
 
-// registry stop | login USERNAME PASSWORD | refuse | keep | clear | requests TEXT: the last
+// registry stop | login USERNAME PASSWORD | refuse | keep | broken | serve | clear | requests TEXT: the last
 // holds when one of the requests since they were last looked at has TEXT in it.
 func registryCommand(ts *testscript.TestScript, neg bool, args []string) {
 	registry := registryOf(ts)
@@ -119,6 +119,16 @@ func registryCommand(ts *testscript.TestScript, neg bool, args []string) {
 			}
 			return r.Method == http.MethodDelete
 		})
+	case "broken": // answers no question about what refers to a manifest
+		registry.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+			broken := strings.Contains(r.URL.Path, "/referrers/")
+			if broken {
+				w.WriteHeader(http.StatusForbidden)
+			}
+			return broken
+		})
+	case "serve":
+		registry.Intercept(nil)
 	case "clear":
 		registry.Requests()
 	case "requests":

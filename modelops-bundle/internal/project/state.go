@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"maps"
+	"math"
 	"os"
 	"strings"
 	"time"
@@ -25,8 +26,11 @@ type State struct {
 	// Executable names those of them that are.
 	Executable []string `json:"last_synced_executable,omitempty"`
 	// Bases is, for each "registry/repository:tag", what this side last saw it point to.
-	Bases     map[string]contracts.Digest `json:"bases"`
-	Timestamp float64                     `json:"timestamp"` // seconds since 1970
+	Bases map[string]contracts.Digest `json:"bases"`
+	// Pushed is when this side last pushed "registry/repository@digest", in seconds since
+	// 1970: what gc may look at.
+	Pushed    map[string]int64 `json:"pushed,omitempty"`
+	Timestamp float64          `json:"timestamp"` // seconds since 1970
 }
 
 // ReadState is the project's state; empty when it has none yet.
@@ -127,6 +131,48 @@ func (s *State) Known(location contracts.Location) []contracts.Digest {
 		}
 	}
 	return known
+}
+
+// maxPushed bounds what is remembered; gc forgets what it deleted.
+const maxPushed = 10_000
+
+// Push notes that a bundle was pushed to the repository now.
+func (s *State) Push(location contracts.Location, d contracts.Digest) {
+	if s.Pushed == nil {
+		s.Pushed = map[string]int64{}
+	}
+	s.LastPush = d
+	s.Pushed[pushedKey(location, d)] = time.Now().Unix()
+	for len(s.Pushed) > maxPushed {
+		oldest, at := "", int64(math.MaxInt64)
+		for key, when := range s.Pushed {
+			if when < at {
+				oldest, at = key, when
+			}
+		}
+		delete(s.Pushed, oldest)
+	}
+}
+
+// PushedTo is what was pushed to the repository from here, and when.
+func (s *State) PushedTo(location contracts.Location) map[contracts.Digest]time.Time {
+	pushed := map[contracts.Digest]time.Time{}
+	for key, at := range s.Pushed {
+		name, text, _ := strings.Cut(key, "@")
+		if d, err := contracts.ParseDigest(text); err == nil && name == location.String() {
+			pushed[d] = time.Unix(at, 0).UTC()
+		}
+	}
+	return pushed
+}
+
+// Forget drops a bundle from what was pushed.
+func (s *State) Forget(location contracts.Location, d contracts.Digest) {
+	delete(s.Pushed, pushedKey(location, d))
+}
+
+func pushedKey(location contracts.Location, d contracts.Digest) string {
+	return location.String() + "@" + string(d)
 }
 
 // WriteState replaces the project's state.
