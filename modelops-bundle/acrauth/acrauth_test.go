@@ -63,7 +63,7 @@ func pull(t *testing.T, repository *bundleoci.Repository, d contracts.Digest) er
 	if err != nil {
 		return err
 	}
-	_, err = b.Verify(t.Context())
+	_, err = b.Verify(t.Context(), nil)
 	return err
 }
 

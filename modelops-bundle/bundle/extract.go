@@ -54,8 +54,9 @@ func (x *Index) ExtractFiles(ctx context.Context, root *os.Root, from Fetcher, o
 }
 
 // Verify fetches every blob and holds every byte against the index, and writes nothing.
-func (x *Index) Verify(ctx context.Context, from Fetcher) (fetched int64, err error) {
-	return x.ExtractFiles(ctx, nil, from, ExtractOptions{})
+// progress may be nil.
+func (x *Index) Verify(ctx context.Context, from Fetcher, progress Progress) (fetched int64, err error) {
+	return x.ExtractFiles(ctx, nil, from, ExtractOptions{Progress: progress})
 }
 
 type extraction struct {

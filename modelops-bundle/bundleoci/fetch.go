@@ -270,9 +270,10 @@ func (b *Bundle) ExtractFiles(ctx context.Context, root *os.Root, opts bundle.Ex
 	return stats, err
 }
 
-// Verify fetches every byte of the bundle and holds it against its digest.
-func (b *Bundle) Verify(ctx context.Context) (bytesFetched int64, err error) {
-	return b.Index.Verify(ctx, b.from)
+// Verify fetches every byte of the bundle and holds it against its digest. progress may be
+// nil.
+func (b *Bundle) Verify(ctx context.Context, progress bundle.Progress) (bytesFetched int64, err error) {
+	return b.Index.Verify(ctx, b.from, progress)
 }
 
 // newManifest is the manifest of an index, byte for byte: its digest is the bundle's.

@@ -19,17 +19,42 @@ const importers = 4
 
 // Export writes the bundle as an OCI image layout: to a tar file when path ends in ".tar",
 // else to a directory, which may be a layout already. tag is its name there, or "".
-func (b *Bundle) Export(ctx context.Context, path, tag string) (ocilayout.Written, error) {
+// progress, which may be nil, counts the bytes of blobs.
+func (b *Bundle) Export(ctx context.Context, path, tag string, progress bundle.Progress) (ocilayout.Written, error) {
 	image := ocilayout.Image{
 		Entry: ocilayout.Entry{Tag: tag, Repository: b.Ref.Repository}, Manifest: b.Manifest,
 		Open: func(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
-			return b.from.Fetch(ctx, bundle.Blob{Stored: contracts.Digest(d.Digest), StoredSize: d.Size})
+			body, err := b.from.Fetch(ctx, bundle.Blob{Stored: contracts.Digest(d.Digest), StoredSize: d.Size})
+			if err != nil || progress == nil {
+				return body, err
+			}
+			return &counted{body, progress}, nil
 		},
+	}
+	if progress != nil {
+		var total int64
+		for _, l := range b.Layers {
+			total += l.Size
+		}
+		progress.Plan(0, total+b.config.Size)
 	}
 	if IsTar(path) {
 		return ocilayout.WriteTar(ctx, path, image)
 	}
 	return ocilayout.WriteDir(ctx, path, image)
+}
+
+// counted tells how much was read.
+type counted struct {
+	io.ReadCloser
+	progress bundle.Progress
+}
+
+// Read reads and tells.
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.ReadCloser.Read(p)
+	c.progress.Done(0, int64(n))
+	return n, err
 }
 
 // IsTar says whether a layout at path is a tar file.
@@ -55,7 +80,7 @@ func (l layoutBlobs) Fetch(ctx context.Context, b bundle.Blob) (io.ReadCloser, e
 
 // Import sends a bundle from elsewhere to this repository, under its own digest, and
 // points the tag to it, as [Repository.Push] does. Every byte is held against its digest
-// before anything is sent.
+// before anything is sent: opts.Progress is told of two passes, that one and the sending.
 func (r *Repository) Import(ctx context.Context, b *Bundle, opts PushOptions) (*PushResult, error) {
 	p := &push{repository: r, opts: opts, present: map[contracts.Digest]bool{}}
 	if err := p.survey(ctx); err != nil {
@@ -66,7 +91,7 @@ func (r *Repository) Import(ctx context.Context, b *Bundle, opts PushOptions) (*
 	if !opts.Force && !result.Unchanged && p.current != "" && p.current != opts.Base {
 		return nil, (&MovedError{opts.Tag, opts.Base, p.current, d}).conflict()
 	}
-	if _, err := b.Verify(ctx); err != nil || result.Unchanged {
+	if _, err := b.Verify(ctx, opts.Progress); err != nil || result.Unchanged {
 		return result, err
 	}
 	stored, err := b.storedIndex(ctx)
@@ -88,6 +113,13 @@ func (r *Repository) Import(ctx context.Context, b *Bundle, opts PushOptions) (*
 
 // sendAll sends the blobs of a bundle that the registry lacks.
 func (p *push) sendAll(ctx context.Context, b *Bundle) error {
+	if p.opts.Progress != nil {
+		var total int64
+		for _, blob := range b.Index.Blobs {
+			total += blob.StoredSize
+		}
+		p.opts.Progress.Plan(0, total)
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(importers)
 	for _, blob := range b.Index.Blobs {
@@ -96,7 +128,13 @@ func (p *push) sendAll(ctx context.Context, b *Bundle) error {
 			if err != nil {
 				return err
 			}
-			return p.send(ctx, blob, data)
+			if err := p.send(ctx, blob, data); err != nil {
+				return err
+			}
+			if p.opts.Progress != nil {
+				p.opts.Progress.Done(0, blob.StoredSize)
+			}
+			return nil
 		})
 	}
 	return group.Wait()

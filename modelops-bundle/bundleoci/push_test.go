@@ -325,7 +325,7 @@ func TestRedirectedDownload(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Verify(context.Background()); err != nil {
+	if _, err := b.Verify(context.Background(), nil); err != nil {
 		t.Error(err)
 	}
 	if leaked.Load() {

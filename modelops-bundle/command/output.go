@@ -63,6 +63,10 @@ func Debug(c *cli.Context, format string, args ...any) {
 // say writes one line; that nobody reads stderr any more is no reason to stop.
 func say(c *cli.Context, level slog.Level, prefix, message string) {
 	w := EnvOf(c).Stderr
+	if live, ok := c.App.Metadata[liveKey].(*Live); ok {
+		live.aside(func() { _, _ = io.WriteString(w, prefix+contracts.Lines(message)+"\n") })
+		return
+	}
 	if c.String(flagLogFormat) == "json" {
 		options := &slog.HandlerOptions{Level: slog.LevelDebug}
 		slog.New(slog.NewJSONHandler(w, options)).Log(c.Context, level, message)

@@ -76,7 +76,10 @@ func clone(c *cli.Context, env *contracts.BundleEnvironment, remote *bundleoci.B
 		return stats, project.Unwritable(dir, err)
 	}
 	defer root.Close()
-	if stats, err = remote.Extract(c.Context, root); err != nil {
+	progress := command.NewTransfer(c, "pull")
+	stats, err = remote.ExtractFiles(c.Context, root, bundle.ExtractOptions{Progress: progress})
+	progress.End()
+	if err != nil {
 		return stats, err
 	}
 	if err := adopt(staging, env, remote, tag); err != nil {

@@ -68,7 +68,9 @@ func runExport(c *cli.Context) error {
 		return err
 	}
 	tag := pulledTag(arg)
-	written, err := b.Export(c.Context, path, tag)
+	progress := command.NewTransfer(c, "export")
+	written, err := b.Export(c.Context, path, tag, progress)
+	progress.End()
 	if err != nil {
 		return err
 	}

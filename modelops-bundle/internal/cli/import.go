@@ -63,7 +63,10 @@ func runImport(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	progress := command.NewTransfer(c, "import")
+	opts.Progress = progress
 	result, err := repository.Import(c.Context, b, opts)
+	progress.End()
 	if moved, ok := errors.AsType[*bundleoci.MovedError](err); ok {
 		e := contracts.AsError(err)
 		e.Hint = "import it under another --tag, or replace " + moved.Current.Short() + " with --force"

@@ -91,7 +91,7 @@ func (s *side) fetch(ctx context.Context, wanted map[string]bool) error {
 	if s.root, err = os.OpenRoot(s.dir); err != nil {
 		return project.Unwritable(s.dir, err)
 	}
-	_, err = s.remote.ExtractFiles(ctx, s.root, want)
+	_, err = s.remote.ExtractFiles(ctx, s.root, bundle.ExtractOptions{Want: want})
 	return err
 }
 

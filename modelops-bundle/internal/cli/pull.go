@@ -260,7 +260,11 @@ func (p *plan) fetch(s *session, root *os.Root, remote *bundleoci.Bundle) (int64
 	for _, name := range p.write {
 		wanted[name] = true
 	}
-	stats, err := remote.ExtractFiles(s.c.Context, staging, bundle.ExtractOptions{Want: func(f bundle.File) bool { return wanted[f.Path] }})
+	progress := command.NewTransfer(s.c, "pull")
+	stats, err := remote.ExtractFiles(s.c.Context, staging, bundle.ExtractOptions{
+		Want: func(f bundle.File) bool { return wanted[f.Path] }, Progress: progress,
+	})
+	progress.End()
 	if err != nil {
 		return 0, err
 	}

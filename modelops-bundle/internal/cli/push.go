@@ -75,7 +75,10 @@ func runPush(c *cli.Context) error {
 	if c.Bool("dry-run") {
 		return s.planPush(root, sources, opts)
 	}
+	progress := command.NewTransfer(c, "push")
+	opts.Progress = progress
 	result, err := s.repository.Push(c.Context, root, sources, opts)
+	progress.End()
 	if moved, ok := errors.AsType[*bundleoci.MovedError](err); ok {
 		return s.explainMove(err, moved)
 	}
@@ -139,14 +142,4 @@ func (s *session) base(d contracts.Digest) (map[string]string, error) {
 }
 
 // size is n bytes for people.
-func size(n int64) string {
-	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
-	v := float64(n)
-	for v >= 1024 && len(units) > 1 {
-		v, units = v/1024, units[1:]
-	}
-	if units[0] == "B" {
-		return fmt.Sprintf("%d B", n)
-	}
-	return fmt.Sprintf("%.1f %s", v, units[0])
-}
+func size(n int64) string { return command.Size(n) }

@@ -37,7 +37,9 @@ func runVerify(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	fetched, err := b.Verify(c.Context)
+	progress := command.NewTransfer(c, "verify")
+	fetched, err := b.Verify(c.Context, progress)
+	progress.End()
 	if err != nil {
 		return err
 	}

@@ -134,22 +134,19 @@ func unsuccessful(c *cli.Context, status *jobs.Status) *contracts.Error {
 // progress shows how a job goes: on a terminal in one line that changes, elsewhere in a
 // line now and then.
 type progress struct {
-	c        *cli.Context
-	live     bool
-	state    jobs.State
-	tenths   int
-	kinds    int
-	shown    bool
-	lastLine string
+	c      *cli.Context
+	live   *command.Live
+	state  jobs.State
+	tenths int
+	kinds  int
 }
 
 func newProgress(c *cli.Context) *progress {
-	return &progress{c: c, live: command.EnvOf(c).Terminal && !c.Bool("quiet") && c.String("log-format") != "json", tenths: -1}
+	return &progress{c: c, live: command.NewLive(c), tenths: -1}
 }
 
 func (p *progress) update(s *jobs.Status) {
 	for _, fault := range s.Errors[min(p.kinds, len(s.Errors)):] {
-		p.end()
 		command.Warn(p.c, "failed: %s", faultLine(fault))
 	}
 	p.kinds = max(p.kinds, len(s.Errors))
@@ -170,14 +167,11 @@ func (p *progress) update(s *jobs.Status) {
 			line += fmt.Sprintf(", %d failed", e.Failed)
 		}
 	}
-	if p.live {
+	if p.live.On() {
 		if s.SecondsLeft > 0 {
 			line += fmt.Sprintf(", %s left", time.Duration(s.SecondsLeft)*time.Second)
 		}
-		if line != p.lastLine {
-			_, _ = fmt.Fprintf(command.EnvOf(p.c).Stderr, "\r\x1b[K%s", line)
-			p.shown, p.lastLine = true, line
-		}
+		p.live.Show(line)
 		return
 	}
 	tenths := done * 10 / max(1, s.Tasks.Total)
@@ -188,12 +182,7 @@ func (p *progress) update(s *jobs.Status) {
 }
 
 // end leaves the line that changes.
-func (p *progress) end() {
-	if p.shown {
-		_, _ = io.WriteString(command.EnvOf(p.c).Stderr, "\n")
-		p.shown, p.lastLine = false, ""
-	}
-}
+func (p *progress) end() { p.live.End() }
 
 // faultLine is a failure on one line.
 func faultLine(f jobs.Faults) string {

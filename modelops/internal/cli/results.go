@@ -102,18 +102,14 @@ func formats() string {
 
 // collected shows on a terminal how far the tables are.
 func collected(c *cli.Context, what string) func(done, total int) {
-	env := command.EnvOf(c)
-	if !env.Terminal || c.Bool("quiet") || c.String("log-format") == "json" {
+	live := command.NewLive(c)
+	if !live.On() {
 		return nil
 	}
-	percent := -1
 	return func(done, total int) {
-		if now := done * 100 / max(1, total); now > percent {
-			percent = now
-			_, _ = fmt.Fprintf(env.Stderr, "\r\x1b[K%s: %d %%", what, percent)
-			if done == total {
-				_, _ = io.WriteString(env.Stderr, "\r\x1b[K")
-			}
+		live.Show(fmt.Sprintf("%s: %d %%", what, done*100/max(1, total)))
+		if done == total {
+			live.Clear()
 		}
 	}
 }

@@ -1,8 +1,6 @@
 package cloud
 
 import (
-	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -16,12 +14,12 @@ import (
 // terminal below it, what is going on.
 type resourceLines struct {
 	c       *cli.Context
-	live    bool
+	live    *command.Live
 	running []string
 }
 
 func newResourceLines(c *cli.Context) *resourceLines {
-	return &resourceLines{c: c, live: command.EnvOf(c).Terminal && !c.Bool("quiet") && c.String("log-format") != "json"}
+	return &resourceLines{c: c, live: command.NewLive(c)}
 }
 
 func (p *resourceLines) show(e engine.Event) {
@@ -30,7 +28,6 @@ func (p *resourceLines) show(e engine.Event) {
 		return
 	}
 	current := doing + " " + e.Name
-	p.clear()
 	switch e.Phase {
 	case engine.Started:
 		p.running = append(p.running, current)
@@ -45,14 +42,10 @@ func (p *resourceLines) show(e engine.Event) {
 		p.drop(current)
 		command.Note(p.c, "%s failed%s", current, after(e.Duration))
 	}
-	if p.live && len(p.running) > 0 {
-		_, _ = fmt.Fprintf(command.EnvOf(p.c).Stderr, "%s …", strings.Join(p.running, ", "))
-	}
-}
-
-func (p *resourceLines) clear() {
-	if p.live && len(p.running) > 0 {
-		_, _ = io.WriteString(command.EnvOf(p.c).Stderr, "\r\x1b[K")
+	if len(p.running) > 0 {
+		p.live.Show(strings.Join(p.running, ", ") + " …")
+	} else {
+		p.live.Clear()
 	}
 }
 
