@@ -22,7 +22,7 @@ const importers = 4
 // progress, which may be nil, counts the bytes of blobs.
 func (b *Bundle) Export(ctx context.Context, path, tag string, progress bundle.Progress) (ocilayout.Written, error) {
 	image := ocilayout.Image{
-		Entry: ocilayout.Entry{Tag: tag, Repository: b.Ref.Repository}, Manifest: b.Manifest,
+		Entry: ocilayout.Entry{Tag: tag, Repository: b.Ref.Repository}, Manifest: b.Manifest, Extra: b.elsewhere(),
 		Open: func(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
 			body, err := b.from.Fetch(ctx, bundle.Blob{Stored: contracts.Digest(d.Digest), StoredSize: d.Size})
 			if err != nil || progress == nil {
@@ -42,6 +42,21 @@ func (b *Bundle) Export(ctx context.Context, path, tag string, progress bundle.P
 		return ocilayout.WriteTar(ctx, path, image)
 	}
 	return ocilayout.WriteDir(ctx, path, image)
+}
+
+// elsewhere is the blobs of the bundle that no layer of its manifest is.
+func (b *Bundle) elsewhere() []ocispec.Descriptor {
+	layers := make(map[contracts.Digest]bool, len(b.Layers))
+	for _, l := range b.Layers {
+		layers[l.Digest] = true
+	}
+	var others []ocispec.Descriptor
+	for _, blob := range b.Index.Blobs {
+		if !layers[blob.Stored] {
+			others = append(others, descriptor(blob.Stored, blob.StoredSize, mediaType(blob)))
+		}
+	}
+	return others
 }
 
 // counted tells how much was read.

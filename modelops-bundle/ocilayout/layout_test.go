@@ -111,6 +111,27 @@ func TestRoundTrip(t *testing.T) {
 	check(t, filepath.Join(dir, "layout"), content, "v2", "v1")
 }
 
+// What is read ahead comes in its order, be it small or large, and what the manifest does
+// not name goes along.
+func TestManyBlobs(t *testing.T) {
+	layers := []string{strings.Repeat("large", 4<<20)}
+	for i := range 50 {
+		layers = append(layers, fmt.Sprint("layer ", i))
+	}
+	one, content := image("v1", layers...)
+	extra := "beside"
+	d := digest.FromString(extra)
+	content[d] = extra
+	one.Extra = []ocispec.Descriptor{{Digest: d, Size: int64(len(extra))}}
+	for name, write := range map[string]func(context.Context, string, ocilayout.Image) (ocilayout.Written, error){"a.tar": ocilayout.WriteTar, "dir": ocilayout.WriteDir} {
+		path := filepath.Join(t.TempDir(), name)
+		if _, err := write(t.Context(), path, one); err != nil {
+			t.Fatal(err)
+		}
+		check(t, path, content, "v1")
+	}
+}
+
 // A write that fails leaves what was there, and nothing under a final name.
 func TestInterruptedWrite(t *testing.T) {
 	good, content := image("v1", "first")

@@ -31,8 +31,10 @@ const (
 type Image struct {
 	Entry    Entry // of which the descriptor is made from Manifest
 	Manifest []byte
+	// Extra is content that the manifest does not name, and that goes along.
+	Extra []ocispec.Descriptor
 	// Open gives the content of a descriptor of the manifest. It is held against size and
-	// digest here.
+	// digest here. It is called from several goroutines at a time.
 	Open func(context.Context, ocispec.Descriptor) (io.ReadCloser, error)
 }
 
@@ -63,9 +65,11 @@ func WriteTar(ctx context.Context, path string, image Image) (written Written, e
 	err = errors.Join(t.file(ocispec.ImageLayoutFile, marker()), t.file(ocispec.ImageIndexFile, index),
 		t.file(blobPath(image.Entry.Descriptor.Digest), image.Manifest))
 	written = Written{1, int64(len(image.Manifest))}
+	ahead, stop := image.readAhead(ctx, needs)
+	defer stop()
 	for i := 0; err == nil && i < len(needs); i++ {
 		if err = t.header(blobPath(needs[i].Digest), needs[i].Size); err == nil {
-			err = image.copy(ctx, t, needs[i])
+			err = ahead.copy(ctx, t, needs[i])
 		}
 		written.Blobs, written.Bytes = written.Blobs+1, written.Bytes+needs[i].Size
 	}
@@ -271,7 +275,7 @@ func (i *Image) ready() ([]ocispec.Descriptor, error) {
 	}
 	var needs []ocispec.Descriptor
 	seen := map[digest.Digest]bool{i.Entry.Descriptor.Digest: true}
-	for _, d := range append([]ocispec.Descriptor{m.Config}, m.Layers...) {
+	for _, d := range slices.Concat([]ocispec.Descriptor{m.Config}, m.Layers, i.Extra) {
 		if _, err := contracts.ParseDigest(string(d.Digest)); err != nil {
 			return nil, err
 		}
