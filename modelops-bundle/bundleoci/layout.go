@@ -21,10 +21,19 @@ const importers = 4
 // else to a directory, which may be a layout already. tag is its name there, or "".
 // progress, which may be nil, counts the bytes of blobs.
 func (b *Bundle) Export(ctx context.Context, path, tag string, progress bundle.Progress) (ocilayout.Written, error) {
+	blobs := make(map[contracts.Digest]bundle.Blob, len(b.Index.Blobs))
+	for _, blob := range b.Index.Blobs {
+		blobs[blob.Stored] = blob
+	}
+	extra := b.elsewhere()
 	image := ocilayout.Image{
-		Entry: ocilayout.Entry{Tag: tag, Repository: b.Ref.Repository}, Manifest: b.Manifest, Extra: b.elsewhere(),
+		Entry: ocilayout.Entry{Tag: tag, Repository: b.Ref.Repository}, Manifest: b.Manifest, Extra: extra,
 		Open: func(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
-			body, err := b.from.Fetch(ctx, bundle.Blob{Stored: contracts.Digest(d.Digest), StoredSize: d.Size})
+			blob, ok := blobs[contracts.Digest(d.Digest)]
+			if !ok { // the index
+				blob = bundle.Blob{Stored: contracts.Digest(d.Digest), StoredSize: d.Size}
+			}
+			body, err := b.from.Fetch(ctx, blob)
 			if err != nil || progress == nil {
 				return body, err
 			}
@@ -32,11 +41,14 @@ func (b *Bundle) Export(ctx context.Context, path, tag string, progress bundle.P
 		},
 	}
 	if progress != nil {
-		var total int64
+		total := b.config.Size
 		for _, l := range b.Layers {
 			total += l.Size
 		}
-		progress.Plan(0, total+b.config.Size)
+		for _, d := range extra {
+			total += d.Size
+		}
+		progress.Plan(0, total)
 	}
 	if IsTar(path) {
 		return ocilayout.WriteTar(ctx, path, image)

@@ -6,6 +6,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -47,6 +50,9 @@ func runExport(c *cli.Context) error {
 	format := "directory"
 	if bundleoci.IsTar(path) {
 		format = "tar"
+	}
+	if ext := strings.ToLower(filepath.Ext(path)); slices.Contains([]string{".gz", ".tgz", ".zst", ".xz", ".zip"}, ext) {
+		return command.Usage("modelops-bundle export "+arg+" my-model.tar", "%s is no name for what is written: its blobs are compressed already, and the file is not", contracts.Quote(filepath.Base(path)))
 	}
 	info, err := os.Stat(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
