@@ -61,7 +61,12 @@ func (r *Repository) Fetch(ctx context.Context, d contracts.Digest) (*Bundle, er
 			Message: fmt.Sprintf("registry %s answered %s with a manifest that has the digest %s", contracts.Quote(r.Location.Host), d, got),
 		}
 	}
-	return newBundle(ctx, contracts.BundleRef{Repository: r.Name, Digest: d}, raw, blobs{r})
+	b, err := newBundle(ctx, contracts.BundleRef{Repository: r.Name, Digest: d}, raw, blobs{r})
+	if err != nil {
+		return nil, err
+	}
+	b.from = placed{blobs{r}, &stored{r.storage, b.Index}}
+	return b, nil
 }
 
 // newBundle is the bundle of a manifest, whose index it fetches.

@@ -56,19 +56,24 @@ func (b *Bundle) Export(ctx context.Context, path, tag string, progress bundle.P
 	return ocilayout.WriteDir(ctx, path, image)
 }
 
-// elsewhere is the blobs of the bundle that no layer of its manifest is.
+// elsewhere is the blobs of the bundle that lie in a storage.
 func (b *Bundle) elsewhere() []ocispec.Descriptor {
-	layers := make(map[contracts.Digest]bool, len(b.Layers))
-	for _, l := range b.Layers {
-		layers[l.Digest] = true
-	}
 	var others []ocispec.Descriptor
-	for _, blob := range b.Index.Blobs {
-		if !layers[blob.Stored] {
-			others = append(others, descriptor(blob.Stored, blob.StoredSize, mediaType(blob)))
-		}
+	for _, blob := range b.StorageBlobs() {
+		others = append(others, descriptor(blob.Digest, blob.Size, ""))
 	}
 	return others
+}
+
+// storedFiles are the files of the bundle that have bytes in a storage.
+func (b *Bundle) storedFiles() []string {
+	var paths []string
+	for _, f := range b.Index.Files {
+		if len(f.Parts) > 0 && b.Where(f) != "registry" {
+			paths = append(paths, f.Path)
+		}
+	}
+	return paths
 }
 
 // counted tells how much was read.
@@ -118,7 +123,20 @@ func (r *Repository) Import(ctx context.Context, b *Bundle, opts PushOptions) (*
 	if !opts.Force && !result.Unchanged && p.current != "" && p.current != opts.Base {
 		return nil, (&MovedError{opts.Tag, opts.Base, p.current, d}).conflict()
 	}
-	if _, err := b.Verify(ctx, opts.Progress); err != nil || result.Unchanged {
+	paths := b.storedFiles()
+	if err := p.openStorage(paths); err != nil {
+		e := contracts.AsError(err)
+		if r.storage.settings == nil {
+			e.Hint = "import it into an environment with a storage, or push it with storage.mode: oci-only and export that"
+		}
+		return nil, e
+	}
+	if _, err := b.Verify(ctx, opts.Progress); err != nil || result.Unchanged && len(paths) == 0 {
+		return result, err
+	}
+	if result.Unchanged { // the registry has it all; what the storage has no manifest says
+		err := p.sendAll(ctx, b)
+		p.count(result)
 		return result, err
 	}
 	stored, err := b.storedIndex(ctx)
@@ -134,7 +152,7 @@ func (r *Repository) Import(ctx context.Context, b *Bundle, opts PushOptions) (*
 		}
 		p.present, p.fresh = map[contracts.Digest]bool{}, false
 	}
-	result.BytesUploaded = p.uploaded.Load()
+	p.count(result)
 	return result, r.translate(err, contracts.StagePush, r.Name)
 }
 

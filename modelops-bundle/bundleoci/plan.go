@@ -16,6 +16,8 @@ type PushPlan struct {
 	PushResult
 	Current contracts.Digest // of the tag now; empty for none
 	Missing []Layer          // what the registry lacks of the bundle's blobs, by digest; the index is one
+	// MissingStored is what the storage lacks of those that go there.
+	MissingStored []StorageBlob
 }
 
 // Bytes is how much would be sent, without the manifest.
@@ -23,6 +25,9 @@ func (p *PushPlan) Bytes() int64 {
 	var n int64
 	for _, l := range p.Missing {
 		n += l.Size
+	}
+	for _, b := range p.MissingStored {
+		n += b.Size
 	}
 	return n
 }
@@ -34,8 +39,20 @@ func (r *Repository) PlanPush(ctx context.Context, root *os.Root, sources []bund
 	if err := p.survey(ctx); err != nil {
 		return nil, err
 	}
+	if err := p.openStorage(storedPaths(sources)); err != nil {
+		return nil, err
+	}
 	var mu sync.Mutex
-	plan := &PushPlan{Current: p.current, Missing: []Layer{}}
+	plan := &PushPlan{Current: p.current, Missing: []Layer{}, MissingStored: []StorageBlob{}}
+	askStorage := func(ctx context.Context, b bundle.Blob) error {
+		there, err := p.storing.has(ctx, b)
+		if err == nil && !there {
+			mu.Lock()
+			plan.MissingStored = append(plan.MissingStored, StorageBlob{b.Stored, b.StoredSize, StorageKey(b.Stored)})
+			mu.Unlock()
+		}
+		return err
+	}
 	ask := func(ctx context.Context, l Layer) error {
 		lacks, err := p.lacks(ctx, l)
 		if err == nil && lacks {
@@ -46,6 +63,9 @@ func (r *Repository) PlanPush(ctx context.Context, root *os.Root, sources []bund
 		return err
 	}
 	x, err := bundle.Build(ctx, root, sources, func(ctx context.Context, b bundle.Blob, _ []byte) error {
+		if b.Storage {
+			return askStorage(ctx, b)
+		}
 		return ask(ctx, Layer{mediaType(b), b.Stored, b.StoredSize})
 	})
 	if err != nil {
@@ -67,6 +87,7 @@ func (r *Repository) PlanPush(ctx context.Context, root *os.Root, sources []bund
 		return nil, (&MovedError{opts.Tag, opts.Base, p.current, d}).conflict()
 	}
 	slices.SortFunc(plan.Missing, func(a, b Layer) int { return strings.Compare(string(a.Digest), string(b.Digest)) })
+	slices.SortFunc(plan.MissingStored, func(a, b StorageBlob) int { return strings.Compare(a.Key, b.Key) })
 	plan.PushResult = PushResult{Ref: contracts.BundleRef{Repository: r.Name, Digest: d}, Index: x, Tag: opts.Tag, Unchanged: p.current == d}
 	return plan, nil
 }

@@ -189,11 +189,7 @@ func (b *Bundle) Where(f bundle.File) string {
 	return "registry and storage"
 }
 
-// fetcher gives the bundle's blobs from where they are.
-func (b *Bundle) fetcher() bundle.Fetcher {
-	return placed{blobs{b.repository}, &stored{b.repository.storage, b.Index}}
-}
-
+// placed gives a bundle's blobs from where they are.
 type placed struct {
 	registry blobs
 	storage  *stored

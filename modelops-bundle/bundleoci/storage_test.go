@@ -87,7 +87,7 @@ func extracted(t *testing.T, r *bundleoci.Repository, d contracts.Digest, like s
 	if diff := cmp.Diff(digestsIn(t, like), digestsIn(t, dir)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	_, err = b.Verify(context.Background())
+	_, err = b.Verify(context.Background(), nil)
 	return err
 }
 

@@ -77,7 +77,7 @@ func runImport(c *cli.Context) error {
 	}
 	answer := pushAnswer{
 		Ref: result.Ref, Digest: result.Ref.Digest, ContentDigest: result.Index.Content, Tag: tag, Environment: repository.Environment,
-		Files: len(result.Index.Files), BytesTotal: result.Index.Size(), BytesUploaded: result.BytesUploaded, Unchanged: result.Unchanged,
+		Files: len(result.Index.Files), BytesTotal: result.Index.Size(), BytesUploaded: result.BytesUploaded, BytesStored: result.BytesStored, Unchanged: result.Unchanged,
 	}
 	return command.Print(c, answer, func(w io.Writer) {
 		fmt.Fprintln(w, answer.Ref)

@@ -15,10 +15,11 @@ import (
 // planAnswer is what push would do.
 type planAnswer struct {
 	pushAnswer
-	DryRun      bool              `json:"dry_run"`
-	Changes     []fileChange      `json:"changes"` // against what the tag points to now
-	Blobs       []bundleoci.Layer `json:"blobs"`   // that the registry lacks
-	BytesToSend int64             `json:"bytes_to_send"`
+	DryRun      bool                    `json:"dry_run"`
+	Changes     []fileChange            `json:"changes"`       // against what the tag points to now
+	Blobs       []bundleoci.Layer       `json:"blobs"`         // that the registry lacks
+	Stored      []bundleoci.StorageBlob `json:"storage_blobs"` // that the storage lacks
+	BytesToSend int64                   `json:"bytes_to_send"`
 }
 
 // planPush says what a push would send, and does nothing.
@@ -39,7 +40,7 @@ func (s *session) planPush(root *os.Root, sources []bundle.Source, opts bundleoc
 			Ref: plan.Ref, Digest: plan.Ref.Digest, ContentDigest: plan.Index.Content, Tag: opts.Tag, Environment: s.env.Environment,
 			Files: len(plan.Index.Files), BytesTotal: plan.Index.Size(), Unchanged: plan.Unchanged,
 		},
-		DryRun: true, Changes: changesOf(before, bundle.Identities(plan.Index.Files)), Blobs: plan.Missing, BytesToSend: plan.Bytes(),
+		DryRun: true, Changes: changesOf(before, bundle.Identities(plan.Index.Files)), Blobs: plan.Missing, Stored: plan.MissingStored, BytesToSend: plan.Bytes(),
 	}
 	return command.Print(s.c, answer, func(w io.Writer) {
 		fmt.Fprintln(w, answer.Ref)
@@ -51,7 +52,7 @@ func (s *session) planPush(root *os.Root, sources []bundle.Source, opts bundleoc
 			fmt.Fprintf(w, "%s:%s points to it already; a push would send nothing\n", s.repository.Location, opts.Tag)
 		default:
 			fmt.Fprintf(w, "%d files differ; a push would send %d of %d blobs, %s, and point %s:%s to it\n",
-				len(answer.Changes), len(answer.Blobs), blobCount(plan.Index), size(answer.BytesToSend), s.repository.Location, opts.Tag)
+				len(answer.Changes), len(answer.Blobs)+len(answer.Stored), blobCount(plan.Index), size(answer.BytesToSend), s.repository.Location, opts.Tag)
 		}
 	})
 }
