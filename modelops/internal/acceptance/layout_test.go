@@ -46,3 +46,44 @@ func TestLayouts(t *testing.T) {
 		}
 	}
 }
+
+// Real registries delete what gc names, and keep the rest whole.
+func TestGarbage(t *testing.T) {
+	for name, start := range map[string]func(*testing.T, *user) string{
+		"embedded": func(t *testing.T, u *user) string { return u.up().registryOf("local") },
+		"debian":   func(t *testing.T, _ *user) string { return debianRegistry(t) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			u := newUser(t)
+			registry := start(t, u)
+			if registry == "" {
+				return
+			}
+			u.environment("test", registry)
+			u.env = append(u.env, "MODELOPS_ENV=test")
+			u.ok("modelops-bundle", "init", "team/seir", "--template", "minimal")
+			project := u.cd("seir")
+			var refs []string
+			for _, tag := range []string{"latest", "job-1", "latest", "latest"} {
+				project.write("data.txt", strings.Repeat(tag+" ", len(refs)+1))
+				refs = append(refs, strings.TrimSpace(project.ok("modelops-bundle", "push", "--tag", tag)))
+			}
+			var answer struct {
+				Bundles []struct {
+					Digest string
+					Unused bool
+				}
+			}
+			project.json(&answer, "modelops-bundle", "gc", "--grace", "0s", "--delete")
+			if len(answer.Bundles) != len(refs) {
+				t.Errorf("%+v", answer)
+			}
+			for i, kept := range []bool{false, true, false, true} {
+				_, _, code := project.run("modelops-bundle", "verify", refs[i])
+				if kept != (code == 0) {
+					t.Errorf("push %d: exit code %d, kept: %v", i, code, kept)
+				}
+			}
+		})
+	}
+}
