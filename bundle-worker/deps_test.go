@@ -17,7 +17,9 @@ var allowed = map[string]string{
 	"modelops-bundle/atomicfile":      "how files are written",
 	"modelops-bundle/bundle":          "the format",
 	"modelops-bundle/bundleoci":       "bundles from a registry",
+	"modelops-bundle/blobstore":       "outputs that are too large for a result",
 	"modelops-bundle/environment":     "the environment file",
+	"modelops-bundle/machine":         "how much memory there is",
 
 	"golang.org/x/crypto/blake2b":     "checksums of outputs that are too large for memory",
 	"golang.org/x/sys/":               "flock, lstat, prctl",

@@ -18,6 +18,7 @@ import (
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/runner"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/task"
 	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/blobstore"
 )
 
 const (
@@ -52,13 +53,14 @@ func runExec(ctx context.Context, p *program, _ []string) error {
 			return (&contracts.Error{Code: contracts.CodeFailed, Stage: contracts.StageStore, Message: "directory for outputs: " + err.Error()}).Because(err)
 		}
 	}
-	r, err := p.tasks(c)
+	r, err := p.tasks(c, task.Options{Slots: 1, Warm: 1, Log: p.env.Stderr})
 	if err != nil {
 		return err
 	}
 	defer r.Close()
+	x := &execution{program: p, runner: r, ask: task.Ask{Outputs: p.flags.outputs, Inputs: p.flags.inputs}, told: map[string]bool{}}
 	if p.flags.stream {
-		return p.stream(ctx, r)
+		return x.stream(ctx)
 	}
 	data, err := io.ReadAll(io.LimitReader(p.env.Stdin, maxTask))
 	if err != nil {
@@ -68,25 +70,45 @@ func runExec(ctx context.Context, p *program, _ []string) error {
 	if err != nil {
 		return err
 	}
-	return p.answer(r.Run(ctx, t))
+	return p.answer(x.run(ctx, t))
 }
 
-// tasks is what runs tasks, to be closed.
-func (p *program) tasks(c *config.Config) (*task.Runner, error) {
+// tasks is what runs tasks, so many at once, to be closed.
+func (p *program) tasks(c *config.Config, opts task.Options) (*task.Runner, error) {
 	store, err := p.openCache(c)
 	if err != nil {
 		return nil, err
 	}
-	return &task.Runner{
-		Config: c, Cache: store, Environ: p.env.Environ, Outputs: p.flags.outputs, Inputs: p.flags.inputs, Log: p.env.Stderr,
-		Supervisor: runner.NewSupervisor(p.env.Program, grace),
-		Source:     func(name string) (cache.Source, error) { return p.repository(c, name) },
-	}, nil
+	opts.Config, opts.Cache, opts.Environ = c, store, p.env.Environ
+	opts.Supervisor = runner.NewSupervisor(p.env.Program, grace)
+	opts.Source = func(name string) (cache.Source, error) { return p.repository(c, name) }
+	opts.Storage = func() (blobstore.Store, error) { return blobstore.Open(c.Environment, openers()) }
+	return task.NewRunner(opts), nil
+}
+
+// openers are the kinds of storage beside a directory that the program links.
+func openers() blobstore.Openers { return nil }
+
+// execution runs the tasks of exec, one after the other.
+type execution struct {
+	*program
+	runner *task.Runner
+	ask    task.Ask
+	told   map[string]bool // environments that a result had in full
+}
+
+func (x *execution) run(ctx context.Context, t *contracts.SimTask) *contracts.SimReturn {
+	result := x.runner.Run(ctx, t, x.ask)
+	if x.told[result.EnvironmentDigest] {
+		result.Environment = nil
+	}
+	x.told[result.EnvironmentDigest] = true
+	return result
 }
 
 // stream runs the tasks of stdin, one after the other, until it ends.
-func (p *program) stream(ctx context.Context, r *task.Runner) error {
-	lines := readLines(ctx, p.env.Stdin)
+func (x *execution) stream(ctx context.Context) error {
+	lines := readLines(ctx, x.env.Stdin)
 	for {
 		select {
 		case <-ctx.Done():
@@ -102,9 +124,9 @@ func (p *program) stream(ctx context.Context, r *task.Runner) error {
 			if t, err := contracts.ParseTask(l.data); err != nil {
 				result.Error = contracts.AsError(err)
 			} else {
-				result = r.Run(ctx, t)
+				result = x.run(ctx, t)
 			}
-			if err := p.answer(result); err != nil {
+			if err := x.answer(result); err != nil {
 				return err
 			}
 		}

@@ -39,3 +39,9 @@ func nap(room int64, cost time.Duration) time.Duration {
 	reach := time.Duration(float64(room) / fastest * float64(time.Second))
 	return min(max(reach, cost*lookShare, shortestNap), longestNap)
 }
+
+// MemoryUsed is what the process and all that it started use, in bytes.
+func (p *Process) MemoryUsed() int64 {
+	used, _ := memoryUsed(p, 0)
+	return used
+}

@@ -288,6 +288,9 @@ func (s *Session) Exceeded() bool {
 	}
 }
 
+// MemoryUsed is what the process and all that it started use, in bytes.
+func (s *Session) MemoryUsed() int64 { return s.process.MemoryUsed() }
+
 // Close ends the process and removes what was its own.
 func (s *Session) Close() {
 	_ = s.out.Close() // an idle process ends by itself
