@@ -89,6 +89,7 @@ func commands() []command {
 		ensureLocalCommand(),
 		runCommand(),
 		execCommand(),
+		serveCommand(),
 		cacheListCommand(),
 		cacheVerifyCommand(),
 		cacheGCCommand(),
