@@ -4,7 +4,7 @@ package wire
 
 import (
 	"context"
-	_ "embed" // harness.py
+	"embed"
 	"errors"
 	"os"
 	"path/filepath"
@@ -15,8 +15,8 @@ import (
 	"github.com/modelops-suite/modelops-go/contracts"
 )
 
-//go:embed harness.py
-var harness []byte
+//go:embed harness
+var harness embed.FS
 
 // lastWords is how long a process that closed its connection has to end by itself, so
 // that how it ended can be told.
@@ -77,10 +77,23 @@ func Start(ctx context.Context, l Launch) (*Session, error) {
 	return s, nil
 }
 
-// WriteHarness writes the program that calls wires into dir, and returns its path.
+// WriteHarness writes the program that calls wires below dir, and returns its path. Each
+// process has its own: none can change that of another.
 func WriteHarness(dir string) (string, error) {
-	file := filepath.Join(dir, "harness.py")
-	return file, os.WriteFile(file, harness, 0o400)
+	files, err := harness.ReadDir("harness")
+	if err == nil {
+		err = os.Mkdir(filepath.Join(dir, "harness"), 0o700)
+	}
+	for _, file := range files {
+		var data []byte
+		if err == nil {
+			data, err = harness.ReadFile("harness/" + file.Name())
+		}
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, "harness", file.Name()), data, 0o400)
+		}
+	}
+	return filepath.Join(dir, "harness", "harness.py"), err
 }
 
 func (s *Session) start(l Launch) error {
