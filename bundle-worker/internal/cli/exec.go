@@ -34,6 +34,7 @@ func execCommand() command {
 		flags: func(set *flag.FlagSet, f *flags) {
 			set.StringVar(&f.outputs, "outputs", "", "put outputs over 512 KiB into `DIR`, and name them in the result")
 			set.StringVar(&f.inputs, "inputs", "", "find in `DIR` what the task of an evaluation refers to as file:<checksum>")
+			set.IntVar(&f.repeat, "repeat", 1, "run each task `N` times, each in a process of its own, and name the first output whose bytes differ")
 			set.BoolVar(&f.stream, "stream", false, "run the task of each line of stdin, with one warm process, and answer a line for each")
 		},
 		run: runExec,
@@ -44,6 +45,9 @@ func execCommand() command {
 // a model's error is not an error of exec.
 func runExec(ctx context.Context, p *program, _ []string) error {
 	p.flags.json = true // what reads its answers reads its errors
+	if p.flags.repeat < 1 {
+		return wrongUsage("--repeat is at least 1", "bundle-worker exec --repeat 2 < task.json")
+	}
 	c, err := p.config()
 	if err != nil {
 		return err
@@ -70,7 +74,7 @@ func runExec(ctx context.Context, p *program, _ []string) error {
 	if err != nil {
 		return err
 	}
-	return p.answer(x.run(ctx, t))
+	return p.answer(x.answerTo(ctx, t))
 }
 
 // tasks is what runs tasks, so many at once, to be closed.
@@ -95,6 +99,14 @@ type execution struct {
 	runner *task.Runner
 	ask    task.Ask
 	told   map[string]bool // environments that a result had in full
+}
+
+// answerTo is what becomes of a task.
+func (x *execution) answerTo(ctx context.Context, t *contracts.SimTask) *contracts.SimReturn {
+	if x.flags.repeat > 1 {
+		return x.repeat(ctx, t)
+	}
+	return x.run(ctx, t)
 }
 
 func (x *execution) run(ctx context.Context, t *contracts.SimTask) *contracts.SimReturn {
@@ -124,7 +136,7 @@ func (x *execution) stream(ctx context.Context) error {
 			if t, err := contracts.ParseTask(l.data); err != nil {
 				result.Error = contracts.AsError(err)
 			} else {
-				result = x.run(ctx, t)
+				result = x.answerTo(ctx, t)
 			}
 			if err := x.answer(result); err != nil {
 				return err
