@@ -35,7 +35,6 @@ func realProgram(b *testing.B, h *host) (program, python string) {
 		b.Fatal(err)
 	}
 	python = strings.TrimSpace(string(out))
-	h.environ = append(h.environ, "PATH="+filepath.Dir(python)+":/usr/bin:/bin")
 	return program, python
 }
 

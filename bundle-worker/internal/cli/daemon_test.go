@@ -52,14 +52,14 @@ func newHost(t testing.TB) *host {
 	if err := os.WriteFile(h.path("env.yaml"), []byte(file), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	h.environ = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + h.path("home"), "TMPDIR=" + h.path("tmp"), "GORACE=atexit_sleep_ms=0",
-		"MODELOPS_BUNDLE_ENV_FILE=" + h.path("env.yaml"), "MODELOPS_BUNDLES_CACHE_DIR=" + h.path("cache"), "MODELOPS_VENVS_DIR=" + h.path("venvs"),
+	python, err := exec.Command("python3", "-c", "import os, sys; print(os.path.dirname(sys.executable))").Output()
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, name := range []string{"PYENV_VERSION", "PYENV_ROOT"} { // pyenv's scripts choose an interpreter by these
-		if value := os.Getenv(name); value != "" {
-			h.environ = append(h.environ, name+"="+value)
-		}
+	h.environ = []string{
+		"PATH=" + strings.TrimSpace(string(python)) + ":" + os.Getenv("PATH"), // the interpreter itself, and no script that looks for one
+		"HOME=" + h.path("home"), "TMPDIR=" + h.path("tmp"), "GORACE=atexit_sleep_ms=0",
+		"MODELOPS_BUNDLE_ENV_FILE=" + h.path("env.yaml"), "MODELOPS_BUNDLES_CACHE_DIR=" + h.path("cache"), "MODELOPS_VENVS_DIR=" + h.path("venvs"),
 	}
 	return h
 }

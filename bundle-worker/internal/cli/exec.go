@@ -84,11 +84,14 @@ func (p *program) tasks(c *config.Config, opts task.Options) (*task.Runner, erro
 		return nil, err
 	}
 	opts.Config, opts.Cache, opts.Environ = c, store, p.env.Environ
-	opts.Supervisor = runner.NewSupervisor(p.env.Program, grace)
+	opts.Supervisor = p.supervisor()
 	opts.Source = func(name string) (cache.Source, error) { return p.repository(c, name) }
 	opts.Storage = func() (blobstore.Store, error) { return blobstore.Open(c.Environment, openers()) }
 	return task.NewRunner(opts), nil
 }
+
+// supervisor is what runs processes.
+func (p *program) supervisor() *runner.Supervisor { return runner.NewSupervisor(p.env.Program, grace) }
 
 // openers are the kinds of storage beside a directory that the program links.
 func openers() blobstore.Openers { return nil }

@@ -40,6 +40,9 @@ func (p *program) runWithTask(ctx context.Context, r *report, c *config.Config, 
 		return err
 	}
 	scratch, err := runner.NewScratch()
+	if err == nil {
+		err = scratch.Make()
+	}
 	if err != nil {
 		return err
 	}

@@ -43,6 +43,8 @@ type Spec struct {
 	Env   []string // the whole environment
 	Dir   string   // working directory
 	Stdin *os.File // nil for nothing
+	// StdinFile is a file to read instead.
+	StdinFile string
 	// Stdout and Stderr are captured together when they are nil.
 	Stdout, Stderr *os.File
 	// Files become descriptors 3, 4 and on.
@@ -50,8 +52,13 @@ type Spec struct {
 	// SameGroup leaves the process in the worker's process group: for one that uses the
 	// terminal.
 	SameGroup bool
-	// Scratch is a directory that is the process's own. It is removed if the worker dies.
+	// Scratch is a directory that is the process's own. It is removed if the worker dies,
+	// and with Remove whenever the process and all that it started are gone.
 	Scratch string
+	Remove  bool
+	// Prepare makes what has to be there, in Scratch above all, while the guard starts; it
+	// may fill in what it knows only then, but for Files and the streams. nil for nothing.
+	Prepare func(*Spec) error
 	// Memory is how many bytes the process and all that it starts may use together. More,
 	// and all are killed. 0 is no limit.
 	Memory int64
@@ -136,15 +143,8 @@ func or(f, fallback *os.File) *os.File {
 
 // launch starts the guard, hands it the order and waits until the process runs.
 func (s *Supervisor) launch(p *Process, spec Spec, reports *os.File) error {
-	order, err := json.Marshal(order{
-		Path: spec.Path, Args: append([]string{spec.Path}, spec.Args...), Env: spec.Env, Dir: spec.Dir,
-		Grace: s.Grace, SameGroup: spec.SameGroup, Scratch: spec.Scratch,
-	})
-	if err != nil {
-		return err
-	}
 	s.mu.Lock()
-	err = p.guard.Start()
+	err := p.guard.Start()
 	if err == nil {
 		s.guards[p.guard.Process.Pid] = true
 	}
@@ -153,7 +153,7 @@ func (s *Supervisor) launch(p *Process, spec Spec, reports *os.File) error {
 		return err
 	}
 	in := bufio.NewReader(reports)
-	_, err = p.orders.Write(append(order, commandEnd...))
+	prepareErr, err := s.order(p, spec)
 	var first report
 	if err == nil {
 		first, err = readReport(in)
@@ -162,6 +162,9 @@ func (s *Supervisor) launch(p *Process, spec Spec, reports *os.File) error {
 		_ = p.orders.Close()
 		_ = p.guard.Wait()
 		s.forget(p)
+		if prepareErr != nil {
+			return prepareErr
+		}
 		if first.Errno != 0 {
 			return &StartError{spec.Path, syscall.Errno(first.Errno)}
 		}
@@ -173,6 +176,31 @@ func (s *Supervisor) launch(p *Process, spec Spec, reports *os.File) error {
 		go p.watch(spec.Memory)
 	}
 	return nil
+}
+
+// order tells the guard first what it is to remove if the worker dies, and only then has
+// that made; and then what to run. Both errors are of what came before the guard's answer.
+func (s *Supervisor) order(p *Process, spec Spec) (prepareErr, err error) {
+	if err := p.tell(order{Scratch: spec.Scratch}); err != nil {
+		return nil, err
+	}
+	if spec.Prepare != nil {
+		if err := spec.Prepare(&spec); err != nil {
+			return err, err
+		}
+	}
+	return nil, p.tell(order{
+		Path: spec.Path, Args: append([]string{spec.Path}, spec.Args...), Env: spec.Env, Dir: spec.Dir, Stdin: spec.StdinFile,
+		Grace: s.Grace, SameGroup: spec.SameGroup, Scratch: spec.Scratch, Remove: spec.Remove,
+	})
+}
+
+func (p *Process) tell(o order) error {
+	line, err := json.Marshal(o)
+	if err == nil {
+		_, err = p.orders.Write(append(line, commandEnd...))
+	}
+	return err
 }
 
 func readReport(in *bufio.Reader) (report, error) {

@@ -91,7 +91,7 @@ func (r *Runner) findEntry(ctx context.Context, p *prepared) error {
 	if missing != nil && contracts.AsError(missing).Code != contracts.CodeWireMissing {
 		return missing
 	}
-	python, err := pyenv.Ensure(ctx, pyenv.Options{Bundle: p.bundle.Path, Root: r.Config.VenvsDir, Environ: r.Environ, Log: r.Log})
+	python, err := pyenv.Ensure(ctx, pyenv.Options{Bundle: p.bundle.Path, Root: r.Config.VenvsDir, Environ: r.Environ, Log: r.Log, Supervisor: r.Supervisor})
 	if err != nil {
 		if entry != nil && entry.Kind == wire.KindCommand && !wantsPython(p.bundle.Path) {
 			p.entry = entry // it needs no Python, and there is none

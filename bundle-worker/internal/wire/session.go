@@ -97,14 +97,6 @@ func WriteHarness(dir string) (string, error) {
 }
 
 func (s *Session) start(l Launch) error {
-	program, err := WriteHarness(s.scratch.Dir)
-	if err != nil {
-		return cannotPrepare(err)
-	}
-	idle, err := s.scratch.Task() // for what the model does while it is imported
-	if err != nil {
-		return cannotPrepare(err)
-	}
 	requests, out, err := os.Pipe()
 	if err != nil {
 		return cannotPrepare(err)
@@ -117,9 +109,22 @@ func (s *Session) start(l Launch) error {
 	}
 	defer answers.Close()
 	s.process, err = l.Supervisor.Start(runner.Spec{
-		Path: l.Interpreter, Args: []string{program, l.Bundle}, Dir: l.Bundle,
-		Env:   runner.Environ(l.Environ, l.Cores, idle.Environment()),
-		Files: []*os.File{requests, answers}, Scratch: s.scratch.Dir, Memory: l.Memory,
+		Path: l.Interpreter, Dir: l.Bundle, Files: []*os.File{requests, answers}, Scratch: s.scratch.Dir, Remove: true, Memory: l.Memory,
+		Prepare: func(spec *runner.Spec) error {
+			if err := s.scratch.Make(); err != nil {
+				return err
+			}
+			program, err := WriteHarness(s.scratch.Dir)
+			if err != nil {
+				return err
+			}
+			idle, err := s.scratch.Task() // for what the model does while it is imported
+			if err != nil {
+				return err
+			}
+			spec.Args, spec.Env = []string{program, l.Bundle}, runner.Environ(l.Environ, l.Cores, idle.Environment())
+			return nil
+		},
 	})
 	if err != nil {
 		_, _ = out.Close(), in.Close()
