@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"os"
@@ -12,8 +13,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/modelops-suite/modelops-go/contracts"
 )
 
 const noOp = "def wire(entrypoint, params, seed):\n    return {\"x\": str(seed)}\n"
@@ -43,51 +42,76 @@ func quantile(all []time.Duration, q float64) time.Duration {
 	return all[int(q*float64(len(all)-1))]
 }
 
-// BenchmarkColdStart runs a task from the program's start to the result's last byte, and
-// beside it the interpreter alone, which imports the same wire and prints what it answers.
+// BenchmarkColdStart runs a task in a new process of its bundle until its result is there:
+// by exec, from that program's own start, and by serve. Beside them it runs the interpreter
+// alone, which imports the same wire and prints what it answers.
 func BenchmarkColdStart(b *testing.B) {
 	h := newHost(b)
 	program, python := realProgram(b, h)
-	task, err := json.Marshal(contracts.SimTask{Bundle: h.push("my-model", noOp), Entrypoint: "m.n/s", Params: contracts.TaskParams{ID: contracts.Params{}.ID(), Values: contracts.Params{}}, Seed: 1})
+	task := doing(h.push("my-model", noOp), "", 1)
+	document, err := json.Marshal(task)
 	if err != nil {
 		b.Fatal(err)
 	}
-	worker := func() {
-		cmd := &exec.Cmd{Path: program, Args: []string{"bundle-worker", "exec", "--quiet"}, Env: h.environ, Stdin: bytes.NewReader(task)}
-		out, err := cmd.Output()
-		if result, parseErr := contracts.ParseReturn(out); err != nil || parseErr != nil || result.Error != nil {
-			b.Fatalf("%v, %v: %s", err, parseErr, out)
-		}
+	exec1 := func() time.Duration {
+		return runOnce(b, &exec.Cmd{Path: program, Args: []string{"bundle-worker", "exec", "--quiet"}, Env: h.environ, Stdin: bytes.NewReader(document)})
 	}
-	worker() // fetches the bundle
+	exec1() // fetches the bundle
 	entries, err := filepath.Glob(h.path("cache/bundles/*/wire.py"))
 	if err != nil || len(entries) != 1 {
 		b.Fatalf("%v, %v", entries, err)
 	}
-	bare := func() {
+	bare := func() time.Duration {
 		cmd := exec.Command(python, "-c", "import json, wire; print(json.dumps(wire.wire('m.n/s', json.loads('{}'), 1)))")
 		cmd.Dir, cmd.Env = filepath.Dir(entries[0]), []string{"PYTHONDONTWRITEBYTECODE=1"}
-		if out, err := cmd.CombinedOutput(); err != nil {
-			b.Fatalf("%v: %s", err, out)
-		}
+		return runOnce(b, cmd)
 	}
+	d := h.serve("--slots", "1", "--quiet")
+	served := func() time.Duration {
+		began := time.Now()
+		d.run(task, "?process=cold")
+		return time.Since(began)
+	}
+	served()
 	const rounds = 41
-	var ours, theirs []time.Duration
+	taken := map[string][]time.Duration{}
 	for b.Loop() {
 		for range rounds {
-			began := time.Now()
-			bare()
-			theirs = append(theirs, time.Since(began))
-			began = time.Now()
-			worker()
-			ours = append(ours, time.Since(began))
+			taken["python"] = append(taken["python"], bare())
+			taken["exec"] = append(taken["exec"], exec1())
+		}
+		for range rounds {
+			taken["serve"] = append(taken["serve"], served())
+			bare() // meanwhile the next process gets ready
 		}
 	}
-	o, t := quantile(ours, 0.5), quantile(theirs, 0.5)
-	b.ReportMetric(float64(o)/float64(t), "×python")
-	b.ReportMetric(o.Seconds()*1e3, "worker-ms")
-	b.ReportMetric(t.Seconds()*1e3, "python-ms")
-	b.ReportMetric(float64(quantile(ours, 0.1))/float64(quantile(theirs, 0.1)), "×python-p10")
+	base := quantile(taken["python"], 0.5)
+	for name, all := range taken {
+		b.ReportMetric(quantile(all, 0.5).Seconds()*1e3, name+"-ms")
+		b.ReportMetric(float64(quantile(all, 0.5))/float64(base), name+"×python")
+	}
+}
+
+// runOnce runs a program, and is how long it took to print its first line.
+func runOnce(b *testing.B, cmd *exec.Cmd) time.Duration {
+	b.Helper()
+	began := time.Now()
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadBytes('\n')
+	taken := time.Since(began)
+	if err != nil || bytes.Contains(line, []byte(`"error"`)) {
+		b.Fatalf("%v: %s", err, line)
+	}
+	if err := cmd.Wait(); err != nil {
+		b.Fatal(err)
+	}
+	return taken
 }
 
 // BenchmarkServeNoOp runs tasks that do nothing in a warm process, from the request's first

@@ -67,7 +67,7 @@ func runServe(ctx context.Context, p *program, _ []string) (err error) {
 		return err
 	}
 	tasks, err := p.tasks(c, task.Options{
-		Slots: p.flags.slots, Warm: max(c.MaxWarm, p.flags.slots), Spill: spill, Log: slog.NewLogLogger(log.Handler(), slog.LevelInfo).Writer(),
+		Slots: p.flags.slots, Warm: max(c.MaxWarm, p.flags.slots), Spare: true, Spill: spill, Log: slog.NewLogLogger(log.Handler(), slog.LevelInfo).Writer(),
 	})
 	if err != nil {
 		return err

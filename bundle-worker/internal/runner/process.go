@@ -172,9 +172,7 @@ func (s *Supervisor) launch(p *Process, spec Spec, reports *os.File) error {
 	}
 	p.Pid = first.Pid
 	go p.await(in, reports)
-	if spec.Memory > 0 {
-		go p.watch(spec.Memory)
-	}
+	p.Limit(spec.Memory)
 	return nil
 }
 

@@ -42,7 +42,7 @@ func (r *Runner) ByHand(ctx context.Context, task *contracts.SimTask) (*ByHand, 
 		hand.Recipe = strings.Join(words, " ") + ` < "$MODELOPS_TASK"`
 		return hand, nil
 	}
-	interpreter, err := resolveInterpreter(ctx, p.python.Python)
+	interpreter, err := p.resolve(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -29,6 +29,9 @@ type prepared struct {
 	environment contracts.EnvironmentRecord // of a command
 	digest      string                      // of environment
 
+	resolving   sync.Mutex
+	interpreter string // behind python; "" until it is asked for
+
 	looking sync.Mutex
 	checked time.Time     // when the bundle's files were last looked at
 	cost    time.Duration // of that look
@@ -124,6 +127,16 @@ func (r *Runner) settle(ctx context.Context, p *prepared, task *contracts.SimTas
 		lease.Return()
 	}
 	return err
+}
+
+// resolve is the interpreter that the bundle's processes are.
+func (p *prepared) resolve(ctx context.Context) (_ string, err error) {
+	p.resolving.Lock()
+	defer p.resolving.Unlock()
+	if p.interpreter == "" {
+		p.interpreter, err = resolveInterpreter(ctx, p.python.Python)
+	}
+	return p.interpreter, err
 }
 
 // ownPython says whether the bundle runs on the worker's own Python.

@@ -112,7 +112,7 @@ func (r *Runner) start(ctx context.Context, p *prepared, asked contracts.Resourc
 }
 
 func (r *Runner) startProcess(ctx context.Context, p *prepared, asked contracts.Resources) (*process, error) {
-	interpreter, err := resolveInterpreter(ctx, p.python.Python)
+	interpreter, err := p.resolve(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +120,7 @@ func (r *Runner) startProcess(ctx context.Context, p *prepared, asked contracts.
 	if err != nil {
 		return nil, err
 	}
-	session, err := wire.Start(ctx, wire.Launch{
+	session, err := r.spares.start(ctx, wire.Launch{
 		Supervisor: r.Supervisor, Interpreter: interpreter, Bundle: p.bundle.Path, Environ: p.environ(r.Environ),
 		Cores: asked.Cores, Memory: memory,
 	})

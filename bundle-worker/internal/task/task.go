@@ -42,6 +42,8 @@ type Options struct {
 	Log     io.Writer // a line for each step that takes long
 	Slots   int       // tasks that run at once
 	Warm    int       // processes that may be there at once
+	// Spare keeps an interpreter started beside them, for the next process.
+	Spare bool
 }
 
 // Ask says how one task is run.
@@ -63,6 +65,7 @@ type Runner struct {
 	processes *pool.Pool[key, *process]
 	shelf     shelf
 	storage   storage
+	spares    spares
 	slots     chan struct{}
 	draining  chan struct{}
 	drain     sync.Once
@@ -83,7 +86,7 @@ type Stats struct {
 // NewRunner makes a runner. The caller closes it.
 func NewRunner(opts Options) *Runner {
 	r := &Runner{
-		Options: opts, slots: make(chan struct{}, max(1, opts.Slots)), draining: make(chan struct{}),
+		Options: opts, spares: spares{enabled: opts.Spare}, slots: make(chan struct{}, max(1, opts.Slots)), draining: make(chan struct{}),
 		processes: pool.New[key, *process](pool.Options{
 			Max: opts.Warm, Memory: opts.Config.WarmMemory, Tasks: opts.Config.WarmTasks, Age: opts.Config.WarmAge,
 		}),
@@ -116,6 +119,7 @@ func (r *Runner) Drain() { r.drain.Do(func() { close(r.draining) }) }
 func (r *Runner) Close() {
 	r.shelf.clear()
 	r.processes.Close()
+	r.spares.close()
 }
 
 // keptOfSuccess is how much of what a successful task printed stays with its result, in

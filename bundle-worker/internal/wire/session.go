@@ -26,10 +26,10 @@ const lastWords = 2 * time.Second
 type Launch struct {
 	Supervisor  *runner.Supervisor
 	Interpreter string   // python, absolute
-	Bundle      string   // the bundle's directory
+	Bundle      string   // the bundle's directory; not for Spawn
 	Environ     []string // the worker's own; the process gets what it may see of it
 	Cores       int      // threads, see [runner.Environ]
-	Memory      int64    // bytes, see [runner.Spec]
+	Memory      int64    // bytes, see [runner.Spec]; not for Spawn
 }
 
 // Session is a Python process that calls a bundle's wire. It serves one task at a time.
@@ -61,6 +61,20 @@ func (i Info) Record() contracts.EnvironmentRecord {
 
 // Start starts a session. The caller closes it.
 func Start(ctx context.Context, l Launch) (*Session, error) {
+	s, err := Spawn(l)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Bind(ctx, l.Bundle, l.Memory); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Spawn starts a session that is no bundle's yet, see [Session.Bind], without waiting for
+// it. The caller closes it.
+func Spawn(l Launch) (*Session, error) {
 	scratch, err := runner.NewScratch()
 	if err != nil {
 		return nil, cannotPrepare(err)
@@ -70,11 +84,15 @@ func Start(ctx context.Context, l Launch) (*Session, error) {
 		_ = scratch.Remove()
 		return nil, err
 	}
-	if err := s.call(ctx, "initialize", struct{}{}, &s.Info); err != nil {
-		s.Close()
-		return nil, err
-	}
 	return s, nil
+}
+
+// Bind makes the session that of a bundle, whose processes may use so many bytes of memory.
+func (s *Session) Bind(ctx context.Context, bundle string, memory int64) error {
+	s.process.Limit(memory)
+	return s.call(ctx, "initialize", struct {
+		Bundle string `json:"bundle"`
+	}{bundle}, &s.Info)
 }
 
 // WriteHarness writes the program that calls wires below dir, and returns its path. Each
@@ -109,7 +127,7 @@ func (s *Session) start(l Launch) error {
 	}
 	defer answers.Close()
 	s.process, err = l.Supervisor.Start(runner.Spec{
-		Path: l.Interpreter, Dir: l.Bundle, Files: []*os.File{requests, answers}, Scratch: s.scratch.Dir, Remove: true, Memory: l.Memory,
+		Path: l.Interpreter, Dir: "/", Files: []*os.File{requests, answers}, Scratch: s.scratch.Dir, Remove: true,
 		Prepare: func(spec *runner.Spec) error {
 			if err := s.scratch.Make(); err != nil {
 				return err
@@ -122,7 +140,7 @@ func (s *Session) start(l Launch) error {
 			if err != nil {
 				return err
 			}
-			spec.Args, spec.Env = []string{program, l.Bundle}, runner.Environ(l.Environ, l.Cores, idle.Environment())
+			spec.Args, spec.Env = []string{program}, runner.Environ(l.Environ, l.Cores, idle.Environment())
 			return nil
 		},
 	})

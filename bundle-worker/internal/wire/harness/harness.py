@@ -1,7 +1,7 @@
 """Runs a bundle's wire and targets on behalf of bundle-worker.
 
-Usage: python harness.py BUNDLE_DIR, with the worker's requests on descriptor 3 and this
-program's answers on descriptor 4, both as JSON-RPC 2.0 framed by Content-Length. Descriptors
+Usage: python harness.py, with the worker's requests on descriptor 3 and this program's
+answers on descriptor 4, both as JSON-RPC 2.0 framed by Content-Length. Descriptors
 0, 1 and 2 belong to the model: whatever it prints, and however, cannot reach the worker's
 connection.
 
@@ -56,8 +56,8 @@ class Failure(Exception):
 
 
 class Harness:
-    def __init__(self, bundle):
-        self.bundle = bundle
+    def __init__(self):
+        self.bundle = None  # until the worker says which
         self.pid = os.getpid()
         self.wire = None
         self.targets = {}  # what was imported, by its name
@@ -66,8 +66,8 @@ class Harness:
         self.streams = (os.dup(1), os.dup(2))
         os.set_inheritable(self.streams[0], False)
         os.set_inheritable(self.streams[1], False)
-        set_path(bundle)
         self.environ = dict(os.environ)
+        part("packages").look()  # before anybody waits for it
 
     def serve(self):
         methods = {"initialize": self.initialize, "load": self.load, "run": self.run, "evaluate": self.evaluate}
@@ -108,7 +108,10 @@ class Harness:
         while data:
             data = data[os.write(self.answers, data):]
 
-    def initialize(self):
+    def initialize(self, bundle):
+        self.bundle = bundle
+        os.chdir(bundle)
+        set_path(bundle)
         machine = os.uname()
         packages, wires = part("packages").installed()
         return {
@@ -300,4 +303,4 @@ if __name__ == "__main__":
     if len(sys.argv) == 4:
         part("byhand").run(*sys.argv[1:])
     else:
-        Harness(sys.argv[1]).serve()
+        Harness().serve()

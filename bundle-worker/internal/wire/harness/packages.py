@@ -5,25 +5,37 @@ import re
 import sys
 
 
+KNOWN = {}  # what is in the places on the path that are no bundle's
+
+
+def look():
+    """Looks at the places on the path ahead of time, all but this program's own."""
+    for place in sys.path[1:]:
+        KNOWN[place] = list(distributions(place))
+
+
 def installed():
     """The distributions on the path with their versions, and those that are a wire."""
     packages, wires = {}, []
     for place in sys.path:
-        try:
-            names = sorted(os.listdir(place or "."))
-        except OSError:
-            continue
-        for entry in names:
-            stem, extension = os.path.splitext(entry)
-            if extension not in (".dist-info", ".egg-info"):
-                continue
-            path = os.path.join(place, entry)
-            name, version = distribution(path, stem, extension)
+        for name, version, path in KNOWN.get(place) or distributions(place):
             if name in packages:
                 continue  # an earlier place on the path is the one that is imported
             packages[name] = version
             wires.extend(wires_of(path, name))
     return packages, wires
+
+
+def distributions(place):
+    try:
+        names = sorted(os.listdir(place or "."))
+    except OSError:
+        return
+    for entry in names:
+        stem, extension = os.path.splitext(entry)
+        if extension in (".dist-info", ".egg-info"):
+            path = os.path.join(place, entry)
+            yield distribution(path, stem, extension) + (path,)
 
 
 def distribution(path, stem, extension):
