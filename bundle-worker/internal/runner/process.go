@@ -27,6 +27,7 @@ type Supervisor struct {
 
 	mu     sync.Mutex
 	guards map[int]bool
+	blamed uint64 // kills by the kernel for memory that processes have been told
 }
 
 // NewSupervisor makes this process the reaper of what it starts. program is the
@@ -75,6 +76,7 @@ type Process struct {
 	guard      *exec.Cmd
 	orders     *os.File
 	kills      uint64 // by the kernel for memory, when the process started
+	blamed     uint64 // of the supervisor, likewise
 	excess     atomic.Pointer[Excess]
 	done       chan struct{}
 	exit       Exit
@@ -116,6 +118,9 @@ func (s *Supervisor) Start(spec Spec) (*Process, error) {
 	}
 	defer reportsW.Close()
 	p := &Process{Output: capture, supervisor: s, orders: ordersW, kills: outOfMemoryKills(), done: make(chan struct{})}
+	s.mu.Lock()
+	p.blamed = s.blamed
+	s.mu.Unlock()
 	p.guard = &exec.Cmd{
 		Path: s.Program, Args: []string{"bundle-worker", GuardArgument, strconv.Itoa(len(spec.Files))},
 		Env: []string{"GORACE=atexit_sleep_ms=0"}, Dir: "/", // tests with the race detector are not to wait for it here
@@ -224,7 +229,7 @@ func (p *Process) await(in *bufio.Reader, reports *os.File) {
 	if excess := p.excess.Load(); excess != nil && p.exit.Signal == syscall.SIGKILL {
 		p.exit.Excess = *excess
 	} else if p.exit.Signal == syscall.SIGKILL {
-		p.exit.OutOfMemory = outOfMemoryKills() > p.kills
+		p.exit.OutOfMemory = p.supervisor.blame(p)
 	}
 	_, _ = reports.Close(), p.orders.Close()
 	select {
@@ -233,6 +238,19 @@ func (p *Process) await(in *bufio.Reader, reports *os.File) {
 	}
 	p.Output.close()
 	close(p.done)
+}
+
+// blame says whether the kernel killed the process for memory: whether it killed more since
+// the process started than others are known to have died of.
+func (s *Supervisor) blame(p *Process) bool {
+	kills := outOfMemoryKills()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if kills-p.kills <= s.blamed-p.blamed {
+		return false
+	}
+	s.blamed++
+	return true
 }
 
 func (s *Supervisor) forget(p *Process) {
