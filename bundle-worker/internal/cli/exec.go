@@ -86,15 +86,12 @@ func (p *program) tasks(c *config.Config, opts task.Options) (*task.Runner, erro
 	opts.Config, opts.Cache, opts.Environ = c, store, p.env.Environ
 	opts.Supervisor = p.supervisor()
 	opts.Source = func(name string) (cache.Source, error) { return p.repository(c, name) }
-	opts.Storage = func() (blobstore.Store, error) { return blobstore.Open(c.Environment, openers()) }
+	opts.Storage = func() (blobstore.Store, error) { return blobstore.Open(c.Environment, nil) }
 	return task.NewRunner(opts), nil
 }
 
 // supervisor is what runs processes.
 func (p *program) supervisor() *runner.Supervisor { return runner.NewSupervisor(p.env.Program, grace) }
-
-// openers are the kinds of storage beside a directory that the program links.
-func openers() blobstore.Openers { return nil }
 
 // execution runs the tasks of exec, one after the other.
 type execution struct {
