@@ -33,7 +33,7 @@ func serveCommand() command {
 		flags: func(set *flag.FlagSet, f *flags) {
 			set.StringVar(&f.socket, "socket", "", "listen at `PATH`, in a directory of its own with mode 0700; serve/worker.sock in the bundle cache if it is not given")
 			set.IntVar(&f.slots, "slots", runtime.GOMAXPROCS(0), "run at most `N` tasks at once; as many as there are cores if it is not given")
-			set.IntVar(&f.queue, "queue", 0, "let `N` more wait, and refuse the rest with 429; twice the slots if it is not given")
+			set.IntVar(&f.queue, "queue", -1, "let `N` more wait, and refuse the rest with 429; twice the slots if it is not given")
 			set.DurationVar(&f.drain, "drain", defaultDrain, "on SIGTERM, give running tasks `DURATION` to end; 25s if it is not given")
 			set.IntVar(&f.parent, "parent-pid", 0, "end at once when the process `PID` is gone")
 			set.BoolVar(&f.untilEOF, "until-eof", false, "end at once when stdin ends")
@@ -43,10 +43,10 @@ func serveCommand() command {
 }
 
 func runServe(ctx context.Context, p *program, _ []string) (err error) {
-	if p.flags.slots < 1 || p.flags.queue < 0 || p.flags.drain < 0 || p.flags.parent < 0 {
+	if p.flags.slots < 1 || p.flags.queue < -1 || p.flags.drain < 0 || p.flags.parent < 0 {
 		return wrongUsage("--slots is at least 1, and --queue, --drain and --parent-pid are not negative", "bundle-worker serve --help")
 	}
-	if p.flags.queue == 0 {
+	if p.flags.queue < 0 {
 		p.flags.queue = queuePerSlot * p.flags.slots
 	}
 	log := p.logger()
