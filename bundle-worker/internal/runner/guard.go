@@ -113,6 +113,9 @@ func (g *guard) run() int {
 	if err := g.start(); err != nil {
 		errno, _ := errors.AsType[syscall.Errno](err)
 		g.report(report{Failed: err.Error(), Errno: int(errno)})
+		if g.alone() {
+			g.clean()
+		}
 		return 1
 	}
 	g.report(report{Pid: g.pid})

@@ -80,6 +80,9 @@ func (r *running) ready(ctx context.Context, p *prepared, loaded bool) (*pool.Le
 	defer cancel()
 	lease, err := r.take(starting, p)
 	if err != nil {
+		if starting.Err() == nil {
+			r.shelf.takeOff(p) // its environment may be gone: the next task has it made again
+		}
 		return nil, err
 	}
 	process := lease.Process

@@ -15,7 +15,7 @@ import (
 	"github.com/modelops-suite/modelops-go/contracts"
 )
 
-//go:embed harness
+//go:embed harness/*.py
 var harness embed.FS
 
 // lastWords is how long a process that closed its connection has to end by itself, so
