@@ -15,10 +15,12 @@ var allowed = map[string]string{
 	"modelops-bundle/azurecredential": "by way of acrauth: who the process is",
 	"modelops-bundle/acrauth":         "access to Azure's registries by the pod's identity",
 	"modelops-bundle/atomicfile":      "how files are written",
-	"modelops-bundle/blobstore":       "large files from the environment's storage",
+	"modelops-bundle/blobstore":       "large files, and outputs that are too large for a result, in the storage",
 	"modelops-bundle/bundle":          "the format",
 	"modelops-bundle/bundleoci":       "bundles from a registry",
 	"modelops-bundle/environment":     "the environment file",
+	"modelops-bundle/machine":         "how much memory there is",
+	"modelops-bundle/ocilayout":       "by way of bundleoci: bundles in files",
 
 	"golang.org/x/crypto/blake2b":     "checksums of outputs that are too large for memory",
 	"golang.org/x/sys/":               "flock, lstat, prctl",

@@ -18,6 +18,7 @@ var linked = []struct{ prefix, reason string }{
 	{suite + "modelops-bundle/blobstore", "where jobs and results are kept"},
 	{suite + "modelops-bundle/command", "one command line for both programs, docs/adr/0002"},
 	{suite + "modelops-bundle/environment", "the environment in force"},
+	{suite + "modelops-bundle/machine", "how much memory there is"},
 	{"github.com/urfave/cli/v2", "the command line"},
 	{"github.com/cpuguy83/go-md2man/v2", "of urfave/cli"},
 	{"github.com/russross/blackfriday/v2", "of urfave/cli"},

@@ -91,6 +91,7 @@ func commands() []command {
 		ensureLocalCommand(),
 		runCommand(),
 		execCommand(),
+		serveCommand(),
 		cacheListCommand(),
 		cacheVerifyCommand(),
 		cacheGCCommand(),
@@ -132,10 +133,15 @@ func (p *program) repository(c *config.Config, name string) (*bundleoci.Reposito
 		Identity:         p.identity,
 		CredentialSource: c.CredentialSource,
 		Reload:           c.Reload,
-		Storage:          func() (blobstore.Store, error) { return provider.Open(c.Environment, provider.Limits{}) },
+		Storage:          storageOf(c),
 		Note:             p.note,
 		UserAgent:        "bundle-worker/" + build().Version,
 	})
+}
+
+// storageOf opens the storage of the environment.
+func storageOf(c *config.Config) func() (blobstore.Store, error) {
+	return func() (blobstore.Store, error) { return provider.Open(c.Environment, provider.Limits{}) }
 }
 
 // Build says which build of the program this is.

@@ -33,6 +33,7 @@ func execCommand() command {
 		flags: func(set *flag.FlagSet, f *flags) {
 			set.StringVar(&f.outputs, "outputs", "", "put outputs over 512 KiB into `DIR`, and name them in the result")
 			set.StringVar(&f.inputs, "inputs", "", "find in `DIR` what the task of an evaluation refers to as file:<checksum>")
+			set.IntVar(&f.repeat, "repeat", 1, "run each task `N` times, each in a process of its own, and name the first output whose bytes differ")
 			set.BoolVar(&f.stream, "stream", false, "run the task of each line of stdin, with one warm process, and answer a line for each")
 		},
 		run: runExec,
@@ -43,6 +44,9 @@ func execCommand() command {
 // a model's error is not an error of exec.
 func runExec(ctx context.Context, p *program, _ []string) error {
 	p.flags.json = true // what reads its answers reads its errors
+	if p.flags.repeat < 1 {
+		return wrongUsage("--repeat is at least 1", "bundle-worker exec --repeat 2 < task.json")
+	}
 	c, err := p.config()
 	if err != nil {
 		return err
@@ -52,13 +56,14 @@ func runExec(ctx context.Context, p *program, _ []string) error {
 			return (&contracts.Error{Code: contracts.CodeFailed, Stage: contracts.StageStore, Message: "directory for outputs: " + err.Error()}).Because(err)
 		}
 	}
-	r, err := p.tasks(c)
+	r, err := p.tasks(c, task.Options{Slots: 1, Warm: 1, Log: p.env.Stderr})
 	if err != nil {
 		return err
 	}
 	defer r.Close()
+	x := &execution{program: p, runner: r, ask: task.Ask{Outputs: p.flags.outputs, Inputs: p.flags.inputs}, told: map[string]bool{}}
 	if p.flags.stream {
-		return p.stream(ctx, r)
+		return x.stream(ctx)
 	}
 	data, err := io.ReadAll(io.LimitReader(p.env.Stdin, maxTask))
 	if err != nil {
@@ -68,25 +73,53 @@ func runExec(ctx context.Context, p *program, _ []string) error {
 	if err != nil {
 		return err
 	}
-	return p.answer(r.Run(ctx, t))
+	return p.answer(x.answerTo(ctx, t))
 }
 
-// tasks is what runs tasks, to be closed.
-func (p *program) tasks(c *config.Config) (*task.Runner, error) {
+// tasks is what runs tasks, so many at once, to be closed.
+func (p *program) tasks(c *config.Config, opts task.Options) (*task.Runner, error) {
 	store, err := p.openCache(c)
 	if err != nil {
 		return nil, err
 	}
-	return &task.Runner{
-		Config: c, Cache: store, Environ: p.env.Environ, Outputs: p.flags.outputs, Inputs: p.flags.inputs, Log: p.env.Stderr,
-		Supervisor: runner.NewSupervisor(p.env.Program, grace),
-		Source:     func(name string) (cache.Source, error) { return p.repository(c, name) },
-	}, nil
+	opts.Config, opts.Cache, opts.Environ = c, store, p.env.Environ
+	opts.Supervisor = p.supervisor()
+	opts.Source = func(name string) (cache.Source, error) { return p.repository(c, name) }
+	opts.Storage = storageOf(c)
+	return task.NewRunner(opts), nil
+}
+
+// supervisor is what runs processes.
+func (p *program) supervisor() *runner.Supervisor { return runner.NewSupervisor(p.env.Program, grace) }
+
+// execution runs the tasks of exec, one after the other.
+type execution struct {
+	*program
+	runner *task.Runner
+	ask    task.Ask
+	told   map[string]bool // environments that a result had in full
+}
+
+// answerTo is what becomes of a task.
+func (x *execution) answerTo(ctx context.Context, t *contracts.SimTask) *contracts.SimReturn {
+	if x.flags.repeat > 1 {
+		return x.repeat(ctx, t)
+	}
+	return x.run(ctx, t)
+}
+
+func (x *execution) run(ctx context.Context, t *contracts.SimTask) *contracts.SimReturn {
+	result := x.runner.Run(ctx, t, x.ask)
+	if x.told[result.EnvironmentDigest] {
+		result.Environment = nil
+	}
+	x.told[result.EnvironmentDigest] = true
+	return result
 }
 
 // stream runs the tasks of stdin, one after the other, until it ends.
-func (p *program) stream(ctx context.Context, r *task.Runner) error {
-	lines := readLines(ctx, p.env.Stdin)
+func (x *execution) stream(ctx context.Context) error {
+	lines := readLines(ctx, x.env.Stdin)
 	for {
 		select {
 		case <-ctx.Done():
@@ -102,9 +135,9 @@ func (p *program) stream(ctx context.Context, r *task.Runner) error {
 			if t, err := contracts.ParseTask(l.data); err != nil {
 				result.Error = contracts.AsError(err)
 			} else {
-				result = r.Run(ctx, t)
+				result = x.answerTo(ctx, t)
 			}
-			if err := p.answer(result); err != nil {
+			if err := x.answer(result); err != nil {
 				return err
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/modelops-suite/modelops-go/contracts"
 )
@@ -33,8 +34,14 @@ type flags struct {
 	report, task    string
 	resources       string
 	stream, dryRun  bool
+	repeat          int
 	maxBytes        int64
 	olderThan       string
+
+	socket               string // of serve, with those below
+	slots, queue, parent int
+	drain                time.Duration
+	untilEOF             bool
 }
 
 // parse finds the command and reads the flags, which may stand anywhere before "--".

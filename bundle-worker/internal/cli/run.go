@@ -104,11 +104,14 @@ func (p *program) runIn(ctx context.Context, r *report, args []string) error {
 	}
 	defer e.Release()
 	r.Path = e.Path
-	python, err := pyenv.Ensure(ctx, pyenv.Options{Bundle: e.Path, Root: c.VenvsDir, Environ: p.env.Environ, Log: p.env.Stderr})
+	python, err := pyenv.Ensure(ctx, pyenv.Options{Bundle: e.Path, Root: c.VenvsDir, Environ: p.env.Environ, Log: p.env.Stderr, Supervisor: p.supervisor()})
 	if wants, wantErr := pyenv.Wants(e.Path); err != nil && (wants || wantErr != nil) {
 		return err
 	}
 	scratch, err := runner.NewScratch()
+	if err == nil {
+		err = scratch.Make()
+	}
 	if err != nil {
 		return err
 	}
@@ -140,7 +143,7 @@ func (p *program) start(ctx context.Context, r *report, spec runner.Spec, name s
 	spec.Stdout, _ = p.env.Stdout.(*os.File)
 	spec.Stderr, _ = p.env.Stderr.(*os.File)
 	spec.SameGroup = isTerminal(spec.Stdin)
-	process, err := runner.NewSupervisor(p.env.Program, grace).Start(spec)
+	process, err := p.supervisor().Start(spec)
 	if err != nil {
 		r.Code = exitNotExecutable
 		if errors.Is(err, fs.ErrNotExist) {

@@ -30,7 +30,7 @@ func (p *program) runWithTask(ctx context.Context, r *report, c *config.Config, 
 	if t.Bundle != ref {
 		return wrongUsage("the task in "+contracts.Quote(p.flags.task)+" is of bundle "+t.Bundle.String(), "name that one, or another task")
 	}
-	tasks, err := p.tasks(c)
+	tasks, err := p.tasks(c, task.Options{Log: p.env.Stderr})
 	if err != nil {
 		return err
 	}
@@ -40,6 +40,9 @@ func (p *program) runWithTask(ctx context.Context, r *report, c *config.Config, 
 		return err
 	}
 	scratch, err := runner.NewScratch()
+	if err == nil {
+		err = scratch.Make()
+	}
 	if err != nil {
 		return err
 	}

@@ -4,12 +4,14 @@ package config
 
 import (
 	"fmt"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/environment"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/machine"
 )
 
 // Config is the configuration in force.
@@ -19,6 +21,9 @@ type Config struct {
 	VenvsDir    string
 	Cold        bool          // one process for each task, instead of warm ones
 	MaxWarm     int           // warm processes at most
+	WarmMemory  int64         // bytes that they may use together; 0 for no limit
+	WarmTasks   int           // tasks of one of them
+	WarmAge     time.Duration // of one of them
 	Timeout     time.Duration // of a task that states none
 	OutputLimit int64         // bytes of one output
 
@@ -48,6 +53,9 @@ const (
 	venvsVariable     = "MODELOPS_VENVS_DIR"
 	executorVariable  = "MODELOPS_EXECUTOR_TYPE"
 	warmVariable      = "MODELOPS_MAX_WARM_PROCESSES"
+	memoryVariable    = "MODELOPS_MAX_WARM_MEMORY"
+	tasksVariable     = "MODELOPS_MAX_WARM_TASKS"
+	minutesVariable   = "MODELOPS_MAX_WARM_MINUTES"
 	timeoutVariable   = "MODELOPS_RPC_TIMEOUT_SECONDS"
 	outputVariable    = "MODELOPS_OUTPUT_MAX_BYTES"
 )
@@ -56,7 +64,8 @@ const (
 	defaultCache     = "/tmp/modelops/bundles"
 	defaultVenvs     = "/tmp/modelops/venvs"
 	defaultContainer = "bundle-blobs"
-	defaultWarm      = 128
+	defaultTasks     = 10_000
+	defaultMinutes   = 60
 	defaultTimeout   = 1800 // seconds
 	defaultOutput    = 2 << 30
 )
@@ -80,12 +89,17 @@ func Load(getenv func(string) string, envFile string) (*Config, error) {
 	if err := c.executor(getenv); err != nil {
 		return nil, err
 	}
+	if err := c.warmMemory(getenv); err != nil {
+		return nil, err
+	}
 	numbers := []struct {
 		name, variable string
 		standard       int64
 		set            func(int64)
 	}{
-		{"warm processes", warmVariable, defaultWarm, func(n int64) { c.MaxWarm = int(n) }},
+		{"warm processes", warmVariable, int64(runtime.GOMAXPROCS(0)), func(n int64) { c.MaxWarm = int(n) }},
+		{"tasks of a process", tasksVariable, defaultTasks, func(n int64) { c.WarmTasks = int(n) }},
+		{"minutes of a process", minutesVariable, defaultMinutes, func(n int64) { c.WarmAge = time.Duration(n) * time.Minute }},
 		{"task timeout in seconds", timeoutVariable, defaultTimeout, func(n int64) { c.Timeout = time.Duration(n) * time.Second }},
 		{"largest output in bytes", outputVariable, defaultOutput, func(n int64) { c.OutputLimit = n }},
 	}
@@ -132,6 +146,23 @@ func (c *Config) text(getenv func(string) string, name, variable, standard strin
 	}
 	c.note(name, value, source)
 	return value
+}
+
+// warmMemory is half of what there is unless it is stated: a process that works needs the
+// rest.
+func (c *Config) warmMemory(getenv func(string) string) (err error) {
+	standard := "no limit"
+	if half := machine.Memory() / 2; half > 0 {
+		standard = strconv.FormatInt(half>>20, 10) + "Mi"
+	}
+	text := c.text(getenv, "memory of warm processes", memoryVariable, standard)
+	if text == "no limit" {
+		return nil
+	}
+	if c.WarmMemory, err = (contracts.Resources{Memory: text}).MemoryBytes(); err != nil {
+		return wrong(memoryVariable, text, "is no amount of memory, as in 8Gi or 512Mi")
+	}
+	return nil
 }
 
 func (c *Config) executor(getenv func(string) string) error {

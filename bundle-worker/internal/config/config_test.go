@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -44,11 +45,11 @@ func TestVariables(t *testing.T) {
 	if env.Registry.Provider != "acr" || env.Registry.Password.Reveal() != "CANARY" || env.Storage.Container != "bundle-blobs" {
 		t.Errorf("%+v", env)
 	}
-	if c.CacheDir != "/cache" || c.VenvsDir != "/tmp/modelops/venvs" || !c.Cold || c.Timeout != 2*time.Second || c.MaxWarm != 128 {
+	if c.CacheDir != "/cache" || c.VenvsDir != "/tmp/modelops/venvs" || !c.Cold || c.Timeout != 2*time.Second || c.MaxWarm != runtime.GOMAXPROCS(0) || c.WarmAge != time.Hour {
 		t.Errorf("%+v", c)
 	}
 	lines := strings.Join(c.Lines(), "\n")
-	for _, want := range []string{"bundle cache = /cache (MODELOPS_BUNDLES_CACHE_DIR)", "warm processes = 128 (default)", "(MODELOPS_BUNDLE_REGISTRY)"} {
+	for _, want := range []string{"bundle cache = /cache (MODELOPS_BUNDLES_CACHE_DIR)", "tasks of a process = 10000 (default)", "(MODELOPS_BUNDLE_REGISTRY)"} {
 		if !strings.Contains(lines, want) {
 			t.Errorf("no %q in\n%s", want, lines)
 		}
@@ -118,6 +119,7 @@ func TestInsecure(t *testing.T) {
 func TestWrongValues(t *testing.T) {
 	for name, set := range map[string]map[string]string{
 		"MODELOPS_MAX_WARM_PROCESSES":  {"MODELOPS_MAX_WARM_PROCESSES": "many"},
+		"MODELOPS_MAX_WARM_MEMORY":     {"MODELOPS_MAX_WARM_MEMORY": "much"},
 		"MODELOPS_RPC_TIMEOUT_SECONDS": {"MODELOPS_RPC_TIMEOUT_SECONDS": "-1"},
 		"MODELOPS_EXECUTOR_TYPE":       {"MODELOPS_EXECUTOR_TYPE": "direct"},
 		"MODELOPS_OUTPUT_MAX_BYTES":    {"MODELOPS_OUTPUT_MAX_BYTES": "0"},

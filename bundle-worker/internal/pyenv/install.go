@@ -3,15 +3,14 @@
 package pyenv
 
 import (
-	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
-	"time"
 
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/runner"
 	"github.com/modelops-suite/modelops-go/contracts"
 )
 
@@ -82,27 +81,36 @@ func (t installer) steps(plan buildPlan, dir string) [][]string {
 	}
 }
 
-// maxInstallerOutput is how much of an installer's words is kept: the end.
-const maxInstallerOutput = 64 << 10
-
+// runInstaller runs an installer in a process that the supervisor watches: nothing of it
+// outlives the worker, which would go on writing into a directory that is somebody else's.
 func runInstaller(ctx context.Context, opts Options, name, dir string, argv []string) error {
-	output := &tail{limit: maxInstallerOutput}
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Dir = dir // the bundle's own uv.toml and pip.conf are not the worker's configuration
-	cmd.Env = installerEnviron(opts.Environ, dir)
-	cmd.Stdout, cmd.Stderr = output, output
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = 5 * time.Second
-	err := cmd.Run()
-	switch {
-	case ctx.Err() != nil:
+	program, err := exec.LookPath(argv[0])
+	if err != nil {
+		return dependencies(contracts.Quote(argv[0])+" cannot be run: "+contracts.Quote(err.Error()), "install it where bundle-worker runs").Because(err)
+	}
+	temporary := filepath.Join(dir, "tmp") // which goes with the directory, whoever is killed
+	if err := os.Mkdir(temporary, 0o700); err != nil {
+		return unusable(dir, err)
+	}
+	defer func() { _ = runner.RemoveAll(temporary) }()
+	process, err := opts.Supervisor.Start(runner.Spec{
+		Path: program, Args: argv[1:], Env: append(installerEnviron(opts.Environ, dir), "TMPDIR="+temporary),
+		Dir:     dir, // the bundle's own uv.toml and pip.conf are not the worker's configuration
+		Scratch: dir,
+	})
+	if err != nil {
+		return dependencies(name+" cannot be started: "+contracts.Quote(err.Error()), "").Because(err)
+	}
+	stop := context.AfterFunc(ctx, func() { process.Kill() })
+	exit := process.Wait()
+	if !stop() {
 		return ctx.Err()
-	case err != nil:
-		words := output.String()
+	}
+	if failed := exit.Err(name); failed != nil {
+		words := process.Output.Text()
 		e := dependencies(fmt.Sprintf("the bundle's dependencies could not be installed: %s", lastError(words)), "the installer's own words are below; correct the dependencies and push again")
 		e.StderrTail = words
-		return e.Because(fmt.Errorf("%s: %w", name, err))
+		return e.Because(failed)
 	}
 	return nil
 }
@@ -135,39 +143,10 @@ func installerEnviron(own []string, dir string) []string {
 			environ = append(environ, variable)
 		default:
 			switch name {
-			case "PATH", "HOME", "LANG", "TZ", "TMPDIR", "SSH_AUTH_SOCK", "NETRC", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE":
+			case "PATH", "HOME", "LANG", "TZ", "SSH_AUTH_SOCK", "NETRC", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE":
 				environ = append(environ, variable)
 			}
 		}
 	}
 	return environ
-}
-
-// tail keeps the end of what is written to it.
-type tail struct {
-	limit int
-	data  []byte
-	lost  bool
-}
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.data = append(t.data, p...)
-	if len(t.data) > 2*t.limit {
-		t.data = append([]byte(nil), t.data[len(t.data)-t.limit:]...)
-		t.lost = true
-	}
-	return len(p), nil
-}
-
-func (t *tail) String() string {
-	data := t.data
-	if len(data) > t.limit {
-		data = data[len(data)-t.limit:]
-	}
-	if t.lost || len(data) < len(t.data) {
-		if i := bytes.IndexByte(data, '\n'); i >= 0 {
-			data = data[i+1:]
-		}
-	}
-	return strings.ToValidUTF8(string(data), "�")
 }

@@ -29,6 +29,7 @@ import (
 
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/lock"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/owned"
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/runner"
 	"github.com/modelops-suite/modelops-go/contracts"
 )
 
@@ -41,6 +42,8 @@ type Options struct {
 	Root    string    // where environments are kept
 	Environ []string  // the worker's own variables; installers get those that are theirs
 	Log     io.Writer // one line for each step that takes long; nil for none
+	// Supervisor runs the installers.
+	Supervisor *runner.Supervisor
 }
 
 // Env is a Python environment.

@@ -11,9 +11,18 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/runner"
 	"github.com/modelops-suite/modelops-go/contracts"
 )
+
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == runner.GuardArgument {
+		os.Exit(runner.Guard(os.Args[2:]))
+	}
+	os.Exit(m.Run())
+}
 
 // bundleWith is a bundle's directory with these files; name.whl becomes a wheel of a
 // package "tiny" whose module says the content.
@@ -65,7 +74,7 @@ func writeWheel(t *testing.T, path, content string) {
 
 func options(t *testing.T, bundle string) Options {
 	t.Helper()
-	return Options{Bundle: bundle, Root: filepath.Join(t.TempDir(), "venvs"), Environ: append(os.Environ(), "PIP_NO_INDEX=1", "REGISTRY_PASSWORD=CANARY")}
+	return Options{Bundle: bundle, Root: filepath.Join(t.TempDir(), "venvs"), Environ: append(os.Environ(), "PIP_NO_INDEX=1", "REGISTRY_PASSWORD=CANARY"), Supervisor: runner.NewSupervisor(os.Args[0], time.Second)}
 }
 
 func TestOwnPython(t *testing.T) {

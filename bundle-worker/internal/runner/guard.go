@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // GuardArgument is the first argument that makes a program of the suite a guard. A main
@@ -37,7 +39,9 @@ type order struct {
 	Dir       string        `json:"dir"`
 	Grace     time.Duration `json:"grace"`
 	SameGroup bool          `json:"same_group"`
+	Stdin     string        `json:"stdin"`   // a file
 	Scratch   string        `json:"scratch"` // removed when the worker is gone
+	Remove    bool          `json:"remove"`  // and in any case
 }
 
 // report is what the guard tells the worker.
@@ -98,14 +102,20 @@ type guard struct {
 }
 
 func (g *guard) run() int {
-	line, err := readOrder(g.orders)
-	if err != nil || json.Unmarshal(line, &g.order) != nil {
+	if g.read() != nil { // what to remove
+		return 2
+	}
+	if g.read() != nil { // what to run
+		g.clean()
 		return 2
 	}
 	becomeReaper()
 	if err := g.start(); err != nil {
 		errno, _ := errors.AsType[syscall.Errno](err)
 		g.report(report{Failed: err.Error(), Errno: int(errno)})
+		if g.alone() {
+			g.clean()
+		}
 		return 1
 	}
 	g.report(report{Pid: g.pid})
@@ -120,14 +130,38 @@ func (g *guard) run() int {
 	case <-orphaned:
 	}
 	g.clear(none)
-	select {
-	case <-orphaned:
-		if g.order.Scratch != "" {
-			_ = RemoveAll(g.order.Scratch)
-		}
-	default:
+	if g.order.Remove || g.alone() {
+		g.clean()
 	}
 	return 0
+}
+
+// alone says that the worker is gone. The process may end because of that before anybody
+// else has noticed.
+func (g *guard) alone() bool {
+	orders := []unix.PollFd{{Fd: int32(firstExtra + g.files), Events: unix.POLLIN}}
+	for {
+		_, err := unix.Poll(orders, 0)
+		if !errors.Is(err, unix.EINTR) {
+			return err == nil && orders[0].Revents&unix.POLLHUP != 0
+		}
+	}
+}
+
+// clean removes what is the process's own.
+func (g *guard) clean() {
+	if g.order.Scratch != "" {
+		_ = RemoveAll(g.order.Scratch)
+	}
+}
+
+// read reads an order to run something.
+func (g *guard) read() error {
+	line, err := readOrder(g.orders)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(line, &g.order)
 }
 
 // readOrder reads a line of the worker.
@@ -150,6 +184,14 @@ func (g *guard) start() error {
 	files := make([]uintptr, 0, firstExtra+g.files)
 	for fd := range firstExtra + g.files {
 		files = append(files, uintptr(fd))
+	}
+	if g.order.Stdin != "" {
+		stdin, err := os.Open(g.order.Stdin)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = stdin.Close() }()
+		files[0] = stdin.Fd()
 	}
 	pid, err := syscall.ForkExec(g.order.Path, g.order.Args, &syscall.ProcAttr{
 		Dir: g.order.Dir, Env: g.order.Env, Files: files, Sys: processAttributes(!g.order.SameGroup),

@@ -12,6 +12,14 @@ const (
 	lookShare   = 50 // looking takes at most one part in so many of a core
 )
 
+// Limit says how many bytes the process and all that it starts may use together, see
+// [Spec], when that is known only now. 0 is no limit.
+func (p *Process) Limit(memory int64) {
+	if memory > 0 {
+		go p.watch(memory)
+	}
+}
+
 // watch kills the process when it and what it started use more than limit bytes.
 func (p *Process) watch(limit int64) {
 	timer := time.NewTimer(nap(limit, 0))
@@ -38,4 +46,10 @@ func (p *Process) watch(limit int64) {
 func nap(room int64, cost time.Duration) time.Duration {
 	reach := time.Duration(float64(room) / fastest * float64(time.Second))
 	return min(max(reach, cost*lookShare, shortestNap), longestNap)
+}
+
+// MemoryUsed is what the process and all that it started use, in bytes.
+func (p *Process) MemoryUsed() int64 {
+	used, _ := memoryUsed(p, 0)
+	return used
 }

@@ -27,6 +27,7 @@ type Supervisor struct {
 
 	mu     sync.Mutex
 	guards map[int]bool
+	blamed uint64 // kills by the kernel for memory that processes have been told
 }
 
 // NewSupervisor makes this process the reaper of what it starts. program is the
@@ -43,6 +44,8 @@ type Spec struct {
 	Env   []string // the whole environment
 	Dir   string   // working directory
 	Stdin *os.File // nil for nothing
+	// StdinFile is a file to read instead.
+	StdinFile string
 	// Stdout and Stderr are captured together when they are nil.
 	Stdout, Stderr *os.File
 	// Files become descriptors 3, 4 and on.
@@ -50,8 +53,13 @@ type Spec struct {
 	// SameGroup leaves the process in the worker's process group: for one that uses the
 	// terminal.
 	SameGroup bool
-	// Scratch is a directory that is the process's own. It is removed if the worker dies.
+	// Scratch is a directory that is the process's own. It is removed if the worker dies,
+	// and with Remove whenever the process and all that it started are gone.
 	Scratch string
+	Remove  bool
+	// Prepare makes what has to be there, in Scratch above all, while the guard starts; it
+	// may fill in what it knows only then, but for Files and the streams. nil for nothing.
+	Prepare func(*Spec) error
 	// Memory is how many bytes the process and all that it starts may use together. More,
 	// and all are killed. 0 is no limit.
 	Memory int64
@@ -68,6 +76,7 @@ type Process struct {
 	guard      *exec.Cmd
 	orders     *os.File
 	kills      uint64 // by the kernel for memory, when the process started
+	blamed     uint64 // of the supervisor, likewise
 	excess     atomic.Pointer[Excess]
 	done       chan struct{}
 	exit       Exit
@@ -109,6 +118,9 @@ func (s *Supervisor) Start(spec Spec) (*Process, error) {
 	}
 	defer reportsW.Close()
 	p := &Process{Output: capture, supervisor: s, orders: ordersW, kills: outOfMemoryKills(), done: make(chan struct{})}
+	s.mu.Lock()
+	p.blamed = s.blamed
+	s.mu.Unlock()
 	p.guard = &exec.Cmd{
 		Path: s.Program, Args: []string{"bundle-worker", GuardArgument, strconv.Itoa(len(spec.Files))},
 		Env: []string{"GORACE=atexit_sleep_ms=0"}, Dir: "/", // tests with the race detector are not to wait for it here
@@ -136,15 +148,8 @@ func or(f, fallback *os.File) *os.File {
 
 // launch starts the guard, hands it the order and waits until the process runs.
 func (s *Supervisor) launch(p *Process, spec Spec, reports *os.File) error {
-	order, err := json.Marshal(order{
-		Path: spec.Path, Args: append([]string{spec.Path}, spec.Args...), Env: spec.Env, Dir: spec.Dir,
-		Grace: s.Grace, SameGroup: spec.SameGroup, Scratch: spec.Scratch,
-	})
-	if err != nil {
-		return err
-	}
 	s.mu.Lock()
-	err = p.guard.Start()
+	err := p.guard.Start()
 	if err == nil {
 		s.guards[p.guard.Process.Pid] = true
 	}
@@ -153,7 +158,7 @@ func (s *Supervisor) launch(p *Process, spec Spec, reports *os.File) error {
 		return err
 	}
 	in := bufio.NewReader(reports)
-	_, err = p.orders.Write(append(order, commandEnd...))
+	prepareErr, err := s.order(p, spec)
 	var first report
 	if err == nil {
 		first, err = readReport(in)
@@ -162,6 +167,9 @@ func (s *Supervisor) launch(p *Process, spec Spec, reports *os.File) error {
 		_ = p.orders.Close()
 		_ = p.guard.Wait()
 		s.forget(p)
+		if prepareErr != nil {
+			return prepareErr
+		}
 		if first.Errno != 0 {
 			return &StartError{spec.Path, syscall.Errno(first.Errno)}
 		}
@@ -169,10 +177,33 @@ func (s *Supervisor) launch(p *Process, spec Spec, reports *os.File) error {
 	}
 	p.Pid = first.Pid
 	go p.await(in, reports)
-	if spec.Memory > 0 {
-		go p.watch(spec.Memory)
-	}
+	p.Limit(spec.Memory)
 	return nil
+}
+
+// order tells the guard first what it is to remove if the worker dies, and only then has
+// that made; and then what to run. Both errors are of what came before the guard's answer.
+func (s *Supervisor) order(p *Process, spec Spec) (prepareErr, err error) {
+	if err := p.tell(order{Scratch: spec.Scratch}); err != nil {
+		return nil, err
+	}
+	if spec.Prepare != nil {
+		if err := spec.Prepare(&spec); err != nil {
+			return err, err
+		}
+	}
+	return nil, p.tell(order{
+		Path: spec.Path, Args: append([]string{spec.Path}, spec.Args...), Env: spec.Env, Dir: spec.Dir, Stdin: spec.StdinFile,
+		Grace: s.Grace, SameGroup: spec.SameGroup, Scratch: spec.Scratch, Remove: spec.Remove,
+	})
+}
+
+func (p *Process) tell(o order) error {
+	line, err := json.Marshal(o)
+	if err == nil {
+		_, err = p.orders.Write(append(line, commandEnd...))
+	}
+	return err
 }
 
 func readReport(in *bufio.Reader) (report, error) {
@@ -198,7 +229,7 @@ func (p *Process) await(in *bufio.Reader, reports *os.File) {
 	if excess := p.excess.Load(); excess != nil && p.exit.Signal == syscall.SIGKILL {
 		p.exit.Excess = *excess
 	} else if p.exit.Signal == syscall.SIGKILL {
-		p.exit.OutOfMemory = outOfMemoryKills() > p.kills
+		p.exit.OutOfMemory = p.supervisor.blame(p)
 	}
 	_, _ = reports.Close(), p.orders.Close()
 	select {
@@ -207,6 +238,19 @@ func (p *Process) await(in *bufio.Reader, reports *os.File) {
 	}
 	p.Output.close()
 	close(p.done)
+}
+
+// blame says whether the kernel killed the process for memory: whether it killed more since
+// the process started than others are known to have died of.
+func (s *Supervisor) blame(p *Process) bool {
+	kills := outOfMemoryKills()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if kills-p.kills <= s.blamed-p.blamed {
+		return false
+	}
+	s.blamed++
+	return true
 }
 
 func (s *Supervisor) forget(p *Process) {

@@ -369,6 +369,9 @@ func TestProcessHasNothingElse(t *testing.T) {
 func TestScratchIsRemovedWhateverIsInIt(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	scratch, err := runner.NewScratch()
+	if err == nil {
+		err = scratch.Make()
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -417,6 +420,9 @@ func TestScratchOfTheNextTask(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			scratch, err := runner.NewScratch()
+			if err == nil {
+				err = scratch.Make()
+			}
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -3,6 +3,7 @@
 package runner
 
 import (
+	"crypto/rand"
 	"errors"
 	"io"
 	"io/fs"
@@ -30,17 +31,17 @@ type Task struct {
 	scratch *Scratch
 }
 
-// NewScratch makes a scratch directory in the system's place for temporary files.
+// NewScratch names a scratch directory in the system's place for temporary files.
 func NewScratch() (*Scratch, error) {
-	dir, err := os.MkdirTemp("", "modelops-task-")
+	dir, err := filepath.EvalSymlinks(os.TempDir())
 	if err != nil {
 		return nil, err
 	}
-	if dir, err = filepath.EvalSymlinks(dir); err != nil {
-		return nil, err
-	}
-	return &Scratch{Dir: dir}, nil
+	return &Scratch{Dir: filepath.Join(dir, "modelops-task-"+rand.Text())}, nil
 }
+
+// Make makes it. It is made when somebody is there who removes it, see [Spec].
+func (s *Scratch) Make() error { return os.Mkdir(s.Dir, 0o700) }
 
 // Task makes the next task's directories. Their paths are new for each task: what an
 // earlier one still writes to its own reaches nobody.

@@ -24,16 +24,11 @@ type ByHand struct {
 
 // ByHand has a task's bundle and its environment made, and says how to run it.
 func (r *Runner) ByHand(ctx context.Context, task *contracts.SimTask) (*ByHand, error) {
-	p, err := r.prepare(ctx, task)
+	p, err := r.shelf.take(ctx, task)
 	if err != nil {
 		return nil, err
 	}
-	if p.entry == nil {
-		if err := contracts.Except(r.settle(ctx, p, task), contracts.CodeWireMissing); err != nil {
-			return nil, err
-		}
-		p.cool()
-	}
+	defer r.shelf.leave(p) // where it stays until the runner is closed
 	hand := &ByHand{Bundle: p.bundle.Path, Environ: p.environ(r.Environ), Cores: task.Resources.Over(nil).Cores}
 	if p.entry == nil {
 		return hand, nil
@@ -47,7 +42,7 @@ func (r *Runner) ByHand(ctx context.Context, task *contracts.SimTask) (*ByHand, 
 		hand.Recipe = strings.Join(words, " ") + ` < "$MODELOPS_TASK"`
 		return hand, nil
 	}
-	interpreter, err := resolveInterpreter(ctx, p.python.Python)
+	interpreter, err := p.resolve(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -28,22 +28,21 @@ func (r *running) evaluate(ctx context.Context, p *prepared) error {
 			Hint:    "leave targets out of the study",
 		}
 	}
-	replicates, err := r.inputs()
+	replicates, remove, err := r.inputs(ctx)
+	defer remove()
 	if err != nil {
 		return err
 	}
-	err = r.inSession(ctx, p, false, func(ctx context.Context) (err error) {
-		r.result.Evaluation, err = p.session.Evaluate(ctx, target, replicates)
+	return r.inProcess(ctx, p, false, func(ctx context.Context, s *wire.Session) (err error) {
+		r.result.Evaluation, err = s.Evaluate(ctx, target, replicates)
 		return err
 	})
-	if err != nil && contracts.AsError(err).Code == contracts.CodeImport {
-		p.cool() // a module that was imported half cannot be imported again
-	}
-	return err
 }
 
-// inputs are the outputs of the replicates, in order.
-func (r *running) inputs() ([][]wire.Input, error) {
+// inputs are the outputs of the replicates, in order. remove removes the copies of those
+// that lie in the storage.
+func (r *running) inputs(ctx context.Context) (_ [][]wire.Input, remove func(), err error) {
+	fetched := &fetched{running: r}
 	replicates := make([][]wire.Input, len(r.task.Replicates))
 	for i, replicate := range r.task.Replicates {
 		replicates[i] = make([]wire.Input, 0, len(replicate.Outputs)) // none is no null
@@ -51,15 +50,19 @@ func (r *running) inputs() ([][]wire.Input, error) {
 			artifact := replicate.Outputs[name]
 			input := wire.Input{Name: name, Data: artifact.Inline}
 			if artifact.Ref != "" {
-				var err error
-				if input.File, err = r.file(name, artifact); err != nil {
-					return nil, err
+				if _, ok := artifact.Blob(); ok && r.ask.Storage {
+					input.File, err = fetched.file(ctx, name, artifact)
+				} else {
+					input.File, err = r.file(name, artifact)
+				}
+				if err != nil {
+					return nil, fetched.remove, err
 				}
 			}
 			replicates[i] = append(replicates[i], input)
 		}
 	}
-	return replicates, nil
+	return replicates, fetched.remove, nil
 }
 
 // file is the file that an output refers to, whose bytes are those that were recorded.
@@ -68,10 +71,10 @@ func (r *running) file(name string, artifact contracts.Artifact) (string, error)
 		return &contracts.Error{Code: code, Stage: contracts.StagePrepare, Message: "output " + contracts.Quote(name) + " of a replicate " + problem}
 	}
 	checksum, ok := strings.CutPrefix(artifact.Ref, "file:")
-	if !ok || checksum != artifact.Checksum || r.Inputs == "" {
+	if !ok || checksum != artifact.Checksum || r.ask.Inputs == "" {
 		return "", broken(contracts.CodeProtocol, "refers to "+contracts.Quote(artifact.Ref)+", which is no file among the worker's inputs")
 	}
-	path, err := filepath.Abs(filepath.Join(r.Inputs, checksum))
+	path, err := filepath.Abs(filepath.Join(r.ask.Inputs, checksum))
 	if err != nil {
 		return "", broken(contracts.CodeFailed, "cannot be found: "+err.Error()).Because(err)
 	}

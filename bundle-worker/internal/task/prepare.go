@@ -3,15 +3,11 @@
 package task
 
 import (
-	"bytes"
 	"context"
-	"errors"
-	"fmt"
-	"io"
-	"os"
-	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/cache"
@@ -21,22 +17,22 @@ import (
 	"github.com/modelops-suite/modelops-go/contracts"
 )
 
-// prepared is a bundle that is ready to run.
+// prepared is a bundle that is ready to run. What is in it does not change any more.
 type prepared struct {
+	place
 	bundle  *cache.Entry
 	project pyproject.Project
 	python  *pyenv.Env // nil when nothing in Python is needed
 	entry   *wire.Entry
+	missing error // why there is no entry
 
-	session *wire.Session       // nil when none is warm
-	asked   contracts.Resources // what it was started with
-	loaded  bool                // the wire is imported in it
-	used    bool                // it has had a task
+	environment contracts.EnvironmentRecord // of a command
+	digest      string                      // of environment
 
-	environment contracts.EnvironmentRecord // that tasks have
-	digest      string                      // of environment; "" until it is known
-	told        string                      // digest of the environment that a result had in full
+	resolving   sync.Mutex
+	interpreter string // behind python; "" until it is asked for
 
+	looking sync.Mutex
 	checked time.Time     // when the bundle's files were last looked at
 	cost    time.Duration // of that look
 }
@@ -48,32 +44,39 @@ const (
 	fewFiles = 200
 )
 
-// prepare has the task's bundle here, unchanged, with its environment, and its entry found
-// if that is possible without a process.
-func (r *Runner) prepare(ctx context.Context, task *contracts.SimTask) (*prepared, error) {
-	if p := r.current; p != nil && p.bundle.Digest == task.Bundle.Digest && p.entry != nil && p.unchanged() {
-		return p, nil
-	}
-	r.Close()
+// fill has the task's bundle here, unchanged, with its environment, and its entry found. A
+// bundle without an entry is prepared, too: somebody may look at it.
+func (r *Runner) fill(ctx context.Context, p *prepared, task *contracts.SimTask) (err error) {
 	source, err := r.Source(task.Bundle.Repository)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	bundle, err := r.Cache.Ensure(ctx, task.Bundle, source)
-	if err != nil {
-		return nil, err
+	if p.bundle, err = r.Cache.Ensure(ctx, task.Bundle, source); err != nil {
+		return err
 	}
-	p := &prepared{bundle: bundle, checked: time.Now()}
-	r.current = p
-	if p.project, err = pyproject.Read(bundle.Path); err != nil {
-		return nil, err
+	p.checked = time.Now()
+	if p.project, err = pyproject.Read(p.bundle.Path); err != nil {
+		return err
 	}
-	return p, r.findEntry(ctx, p)
+	if err := r.findEntry(ctx, p); err != nil {
+		return err
+	}
+	if p.entry == nil {
+		p.missing = r.settle(ctx, p, task)
+	}
+	if p.entry == nil {
+		return contracts.Except(p.missing, contracts.CodeWireMissing)
+	}
+	if p.entry.Kind == wire.KindCommand {
+		p.describe()
+	}
+	return nil
 }
 
-// unchanged looks whether the bundle's files are as they were. If an earlier task, or
-// anybody else, changed them, the bundle is mended and its process replaced.
+// unchanged looks whether the bundle's files are as they were.
 func (p *prepared) unchanged() bool {
+	p.looking.Lock()
+	defer p.looking.Unlock()
 	if p.bundle.Files > fewFiles && time.Since(p.checked) < looksAt*p.cost {
 		return true
 	}
@@ -91,7 +94,7 @@ func (r *Runner) findEntry(ctx context.Context, p *prepared) error {
 	if missing != nil && contracts.AsError(missing).Code != contracts.CodeWireMissing {
 		return missing
 	}
-	python, err := pyenv.Ensure(ctx, pyenv.Options{Bundle: p.bundle.Path, Root: r.Config.VenvsDir, Environ: r.Environ, Log: r.Log})
+	python, err := pyenv.Ensure(ctx, pyenv.Options{Bundle: p.bundle.Path, Root: r.Config.VenvsDir, Environ: r.Environ, Log: r.Log, Supervisor: r.Supervisor})
 	if err != nil {
 		if entry != nil && entry.Kind == wire.KindCommand && !wantsPython(p.bundle.Path) {
 			p.entry = entry // it needs no Python, and there is none
@@ -106,25 +109,34 @@ func (r *Runner) findEntry(ctx context.Context, p *prepared) error {
 	return nil
 }
 
-// settle finds the entry by what is installed. Entry points of the bundle's own
-// environment come first of all; those of the worker's Python, which is nobody's in
-// particular, are for a bundle that names nothing itself.
+// settle finds the entry by what is installed, which a process says; it stays for the first
+// task. Entry points of the bundle's own environment come first of all; those of the
+// worker's Python, which is nobody's in particular, are for a bundle that names nothing
+// itself.
 func (r *Runner) settle(ctx context.Context, p *prepared, task *contracts.SimTask) error {
-	asked := task.Resources.Over(nil)
 	limited, cancel := startLimit(ctx)
 	defer cancel()
-	if err := r.startSession(limited, p, asked); err != nil {
-		return err
-	}
-	entry, err := wire.Find(p.bundle.Path, p.project, p.session.Info.EntryPoints)
+	lease, err := r.start(limited, p, task.Resources.Over(nil))
 	if err != nil {
 		return err
 	}
-	if entry.Kind == wire.KindCommand {
-		p.cool()
+	p.entry, err = wire.Find(p.bundle.Path, p.project, lease.Process.Info.EntryPoints)
+	if err != nil || p.entry.Kind == wire.KindCommand {
+		lease.Discard()
+	} else {
+		lease.Return()
 	}
-	p.entry = entry
-	return nil
+	return err
+}
+
+// resolve is the interpreter that the bundle's processes are.
+func (p *prepared) resolve(ctx context.Context) (_ string, err error) {
+	p.resolving.Lock()
+	defer p.resolving.Unlock()
+	if p.interpreter == "" {
+		p.interpreter, err = resolveInterpreter(ctx, p.python.Python)
+	}
+	return p.interpreter, err
 }
 
 // ownPython says whether the bundle runs on the worker's own Python.
@@ -135,17 +147,13 @@ func wantsPython(bundle string) bool {
 	return err != nil || wants
 }
 
-// describe takes in which environment tasks have.
-func (p *prepared) describe(environment contracts.EnvironmentRecord) {
-	p.environment, p.digest = environment, environment.Digest()
-}
-
-// record is the environment of a command.
-func (p *prepared) record() contracts.EnvironmentRecord {
-	if p.ownPython() {
-		return contracts.EnvironmentRecord{Platform: platform(), Packages: map[string]string{}}
+// describe says which environment a command has.
+func (p *prepared) describe() {
+	p.environment = contracts.EnvironmentRecord{Platform: platform(), Packages: map[string]string{}}
+	if !p.ownPython() {
+		p.environment = p.python.Record
 	}
-	return p.python.Record
+	p.digest = p.environment.Digest()
 }
 
 // environ is the worker's environment with the bundle's programs in front.
@@ -162,68 +170,11 @@ func (p *prepared) environ(own []string) []string {
 	return append(own[:len(own):len(own)], "PATH="+path)
 }
 
-// sized says whether the warm process has the cores and the memory that are asked for.
-func (p *prepared) sized(asked contracts.Resources) bool {
-	return p.asked.Cores == asked.Cores && p.asked.Memory == asked.Memory
-}
-
-// cool ends the warm process.
-func (p *prepared) cool() {
-	if p.session != nil {
-		p.session.Close()
-		p.session, p.loaded = nil, false
+// platform names the machine as Python does.
+func platform() string {
+	machine := map[string]string{"linux/amd64": "x86_64", "linux/arm64": "aarch64", "darwin/amd64": "x86_64", "darwin/arm64": "arm64"}
+	if name, ok := machine[runtime.GOOS+"/"+runtime.GOARCH]; ok {
+		return runtime.GOOS + "-" + name
 	}
-}
-
-func (p *prepared) release() {
-	p.cool()
-	p.bundle.Release()
-}
-
-// resolveInterpreter is the interpreter behind a script such as those of pyenv or asdf,
-// which choose one by variables and files that a task must not have.
-func resolveInterpreter(ctx context.Context, python string) (string, error) {
-	f, err := os.Open(python)
-	if err != nil {
-		return "", noInterpreter(python, err)
-	}
-	defer f.Close()
-	var begin [2]byte
-	if _, err := io.ReadFull(f, begin[:]); err != nil || !bytes.Equal(begin[:], []byte("#!")) {
-		return python, nil
-	}
-	cmd := exec.CommandContext(ctx, python, "-I", "-c", "import sys; print(sys.executable)")
-	cmd.Dir = "/" // a bundle's own .python-version does not choose
-	out, err := cmd.Output()
-	if err != nil {
-		return "", noInterpreter(python, err)
-	}
-	return strings.TrimSpace(string(out)), nil
-}
-
-func noInterpreter(python string, err error) error {
-	e := &contracts.Error{
-		Code: contracts.CodeDependencies, Stage: contracts.StagePrepare,
-		Message: "interpreter " + contracts.Quote(python) + " does not work: " + contracts.Quote(err.Error()),
-		Hint:    "install Python 3.9 or later where the worker runs",
-	}
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		e.StderrTail = string(exit.Stderr)
-	}
-	return e.Because(err)
-}
-
-// oldest is the oldest Python 3 that the harness is for.
-const oldest = 9
-
-func checkPython(version string) error {
-	var major, minor int
-	if _, err := fmt.Sscanf(version, "%d.%d", &major, &minor); err == nil && (major > 3 || major == 3 && minor >= oldest) {
-		return nil
-	}
-	return &contracts.Error{
-		Code: contracts.CodeDependencies, Stage: contracts.StagePrepare,
-		Message: fmt.Sprintf("the worker's Python is %s, and the oldest that works is 3.%d", version, oldest),
-		Hint:    "put a newer python3 on the worker's PATH",
-	}
+	return runtime.GOOS + "-" + runtime.GOARCH
 }

@@ -3,39 +3,123 @@
 // Package task runs tasks: it has the bundle materialised, its Python environment made,
 // its entry found and called, and makes the result of what comes of it. Whatever goes wrong
 // first is the result's error.
+//
+// Tasks may be run at the same time. A bundle is prepared once however many tasks ask for
+// it, and beside other bundles; a task takes one of the slots when its bundle is ready. The
+// processes of bundles stay warm in a pool.
 package task
 
 import (
 	"context"
 	"fmt"
 	"io"
-	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/cache"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/config"
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/pool"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/runner"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/wire"
 	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/blobstore"
 )
 
-// Runner runs tasks, one at a time. It keeps the last bundle's process warm for the next
-// task. The fields are set before the first task and stay as they are.
-type Runner struct {
+// Options are what a runner works with.
+type Options struct {
 	Config     *config.Config
 	Cache      *cache.Cache
 	Supervisor *runner.Supervisor
 	// Source is where the bundles of a repository come from.
 	Source func(repository string) (cache.Source, error)
-	// Outputs is where outputs go that are too large for a result; empty for nowhere.
-	Outputs string
-	// Inputs is where the outputs of replicates are that a task refers to; empty for nowhere.
-	Inputs  string
+	// Storage opens the storage of the environment, for tasks whose outputs go there.
+	Storage func() (blobstore.Store, error)
+	// Spill is a directory for outputs on their way to the storage.
+	Spill   string
 	Environ []string  // the worker's own
 	Log     io.Writer // a line for each step that takes long
+	Slots   int       // tasks that run at once
+	Warm    int       // processes that may be there at once
+	// Spare keeps an interpreter started beside them, for the next process.
+	Spare bool
+}
 
-	current *prepared
+// Ask says how one task is run.
+type Ask struct {
+	// Outputs is where outputs go that are too large for a result; empty for nowhere.
+	Outputs string
+	// Storage has them stored in the environment's storage instead, below
+	// [contracts.ResultsPrefix]; what replicates have there is read.
+	Storage bool
+	// Inputs is where the outputs of replicates are that a task refers to; empty for nowhere.
+	Inputs string
+	// Cold has the task run in a process of its own.
+	Cold bool
+}
+
+// Runner runs tasks. It keeps the processes of bundles warm for the next ones.
+type Runner struct {
+	Options
+	processes *pool.Pool[key, *process]
+	shelf     shelf
+	storage   storage
+	spares    spares
+	slots     chan struct{}
+	draining  chan struct{}
+	drain     sync.Once
+	counts    counts
+}
+
+type counts struct{ preparing, waiting, running atomic.Int64 }
+
+// Stats say what a runner is at.
+type Stats struct {
+	Preparing int // tasks whose bundle is being prepared
+	Waiting   int // tasks that wait for a slot
+	Running   int
+	Bundles   int // that are held
+	Processes pool.Stats
+}
+
+// NewRunner makes a runner. The caller closes it.
+func NewRunner(opts Options) *Runner {
+	r := &Runner{
+		Options: opts, spares: spares{enabled: opts.Spare}, slots: make(chan struct{}, max(1, opts.Slots)), draining: make(chan struct{}),
+		processes: pool.New[key, *process](pool.Options{
+			Max: opts.Warm, Memory: opts.Config.WarmMemory, Tasks: opts.Config.WarmTasks, Age: opts.Config.WarmAge,
+		}),
+	}
+	r.shelf = shelf{
+		keep: max(1, opts.Warm), bundles: map[contracts.Digest]*prepared{}, fill: r.fill,
+		empty: func(p *prepared) {
+			r.processes.Drop(func(k key) bool { return k.bundle == p })
+			if p.bundle != nil {
+				p.bundle.Release()
+			}
+		},
+	}
+	return r
+}
+
+// Stats are the figures now.
+func (r *Runner) Stats() Stats {
+	return Stats{
+		Preparing: int(r.counts.preparing.Load()), Waiting: int(r.counts.waiting.Load()), Running: int(r.counts.running.Load()),
+		Bundles: r.shelf.count(), Processes: r.processes.Stats(),
+	}
+}
+
+// Drain begins no task any more: those without a slot end with an error.
+func (r *Runner) Drain() { r.drain.Do(func() { close(r.draining) }) }
+
+// Close ends the processes that are kept warm, and lets go of their bundles. No task may be
+// running.
+func (r *Runner) Close() {
+	r.shelf.clear()
+	r.processes.Close()
+	r.spares.close()
 }
 
 // keptOfSuccess is how much of what a successful task printed stays with its result, in
@@ -43,10 +127,10 @@ type Runner struct {
 const keptOfSuccess = 4 << 10
 
 // Run runs a task. What goes wrong is the result's error. When ctx ends, the task's
-// process does, and the error says that the worker was stopped.
-func (r *Runner) Run(ctx context.Context, task *contracts.SimTask) *contracts.SimReturn {
+// process does, and the error is the cause, or says that the worker was stopped.
+func (r *Runner) Run(ctx context.Context, task *contracts.SimTask, ask Ask) *contracts.SimReturn {
 	t := &running{
-		Runner: r, task: task,
+		Runner: r, task: task, ask: ask,
 		result: &contracts.SimReturn{TaskID: task.Key(""), Outputs: map[string]contracts.Artifact{}, Bundle: task.Bundle.String()},
 	}
 	if err := t.run(ctx); err != nil {
@@ -61,34 +145,83 @@ func (r *Runner) Run(ctx context.Context, task *contracts.SimTask) *contracts.Si
 type running struct {
 	*Runner
 	task   *contracts.SimTask
+	ask    Ask
 	result *contracts.SimReturn
 	asked  contracts.Resources
 	output string // of its process
 }
 
 func (r *running) run(ctx context.Context) error {
-	p, err := r.prepare(ctx, r.task)
+	if r.ask.Storage { // before the work, not after it
+		if _, err := r.storage.open(r.Storage); err != nil {
+			return err
+		}
+	}
+	p, err := r.prepare(ctx)
 	if err != nil {
 		return err
 	}
+	defer r.shelf.leave(p)
 	r.result.TaskID, r.result.ContentDigest = r.task.Key(p.bundle.Content), p.bundle.Content
-	if p.entry == nil { // until a process says what is installed
-		if err := r.settle(ctx, p, r.task); err != nil {
-			return err
-		}
+	if p.entry == nil {
+		return p.missing
 	}
 	r.asked = r.task.Resources.Over(p.entry.Resources)
 	if err := wire.CheckCommands(r.asked.Commands, r.Environ); err != nil {
 		return err
 	}
-	if r.task.Evaluates() {
-		return r.evaluate(ctx, p)
+	if err := r.enter(ctx); err != nil {
+		return err
 	}
-	collect := &wire.Collector{Dir: r.Outputs, MaxOutput: r.Config.OutputLimit, Only: r.task.Outputs}
+	defer r.leave()
+	switch {
+	case r.task.Evaluates():
+		return r.evaluate(ctx, p)
+	case r.ask.Storage:
+		return r.toStorage(ctx, func(dir string) error { return r.simulate(ctx, p, dir) })
+	}
+	return r.simulate(ctx, p, r.ask.Outputs)
+}
+
+// prepare has the task's bundle ready.
+func (r *running) prepare(ctx context.Context) (*prepared, error) {
+	r.counts.preparing.Add(1)
+	defer r.counts.preparing.Add(-1)
+	return r.shelf.take(ctx, r.task)
+}
+
+// enter waits for a slot.
+func (r *Runner) enter(ctx context.Context) error {
+	r.counts.waiting.Add(1)
+	defer r.counts.waiting.Add(-1)
+	select {
+	case <-r.draining:
+		return stopped()
+	default:
+	}
+	select {
+	case r.slots <- struct{}{}:
+		r.counts.running.Add(1)
+		return nil
+	case <-r.draining:
+		return stopped()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (r *Runner) leave() {
+	r.counts.running.Add(-1)
+	<-r.slots
+}
+
+// simulate calls the simulation; its large outputs go to the directory.
+func (r *running) simulate(ctx context.Context, p *prepared, outputs string) (err error) {
+	collect := &wire.Collector{Dir: outputs, MaxOutput: r.Config.OutputLimit, Only: r.task.Outputs}
 	if p.entry.Kind == wire.KindCommand {
 		err = r.runCommand(ctx, p, collect)
 	} else {
-		err = r.runWire(ctx, p, collect)
+		err = r.inProcess(ctx, p, true, func(ctx context.Context, s *wire.Session) error { return s.Run(ctx, r.task, collect) })
 	}
 	if err == nil {
 		r.result.Outputs, err = collect.Result()
@@ -96,14 +229,24 @@ func (r *running) run(ctx context.Context) error {
 	return err
 }
 
+// stopped is the error of a task that the worker did not finish.
+func stopped() *contracts.Error {
+	return &contracts.Error{
+		Code: contracts.CodeWorkerStopped, Stage: contracts.StageRun, Retryable: true,
+		Message: "the worker was stopped before the task was done",
+	}
+}
+
 // fail makes the result that of an error.
 func (r *running) fail(ctx context.Context, err error) {
 	e := *contracts.AsError(err)
 	if ctx.Err() != nil {
-		e = contracts.Error{
-			Code: contracts.CodeWorkerStopped, Stage: contracts.StageRun, Retryable: true,
-			Message: "the worker was stopped before the task was done", StderrTail: e.StderrTail,
+		output := e.StderrTail
+		e = *stopped()
+		if cause := contracts.AsError(context.Cause(ctx)); cause.Code != contracts.CodeInternal {
+			e = *cause
 		}
+		e.StderrTail = output
 	}
 	if e.StderrTail == "" {
 		e.StderrTail = r.output
@@ -112,10 +255,7 @@ func (r *running) fail(ctx context.Context, err error) {
 }
 
 func (r *running) runCommand(ctx context.Context, p *prepared, collect *wire.Collector) error {
-	if p.digest == "" {
-		p.describe(p.record())
-	}
-	r.record(p)
+	r.record(&p.environment, p.digest)
 	memory, err := r.asked.MemoryBytes()
 	if err != nil {
 		return err
@@ -131,130 +271,9 @@ func (r *running) runCommand(ctx context.Context, p *prepared, collect *wire.Col
 	return err
 }
 
-func (r *running) runWire(ctx context.Context, p *prepared, collect *wire.Collector) error {
-	return r.inSession(ctx, p, true, func(ctx context.Context) error { return p.session.Run(ctx, r.task, collect) })
-}
-
-// inSession makes a call in a process of the bundle, within the task's time limit; with
-// loaded set, the wire is imported there. What earlier tasks left in the process is not
-// held against this one, which has another try in a process of its own when its process
-// dies.
-func (r *running) inSession(ctx context.Context, p *prepared, loaded bool, call func(ctx context.Context) error) error {
-	for {
-		if err := r.ready(ctx, p, loaded); err != nil {
-			return err
-		}
-		earlier := p.used
-		p.used = true
-		limited, cancel := r.limit(ctx, r.asked)
-		began := time.Now()
-		err := call(limited)
-		late := limited.Err() != nil
-		cancel()
-		r.result.Seconds, r.output = time.Since(began).Seconds(), p.session.Output()
-		again := earlier && err != nil && !late && (p.session.Exceeded() || p.session.Dead() && crashed(err))
-		if r.Config.Cold || p.session.Dead() {
-			p.cool()
-		}
-		if !again {
-			return err
-		}
-	}
-}
-
-// crashed says whether err is that of a process that died by itself. What may be retried
-// is retried by whoever gave the task.
-func crashed(err error) bool {
-	e := contracts.AsError(err)
-	switch e.Code {
-	case contracts.CodeExit, contracts.CodeSignal, contracts.CodeProtocol:
-		return !e.Retryable
-	}
-	return false
-}
-
-// ready has a process, with the wire imported if that is wanted. The task's own time limit
-// is for the simulation: how long this takes depends on who else uses the machine.
-func (r *running) ready(ctx context.Context, p *prepared, loaded bool) error {
-	starting, cancel := startLimit(ctx)
-	defer cancel()
-	if err := r.warm(starting, p, r.asked); err != nil {
-		return err
-	}
-	r.record(p) // before the wire is imported: an import that fails is about this
-	if !loaded {
-		return nil
-	}
-	return p.load(starting)
-}
-
-// record says which environment the task has: by its digest, and in full the first time.
-func (r *running) record(p *prepared) {
-	r.result.EnvironmentDigest = p.digest
-	if p.told != p.digest {
-		r.result.Environment, p.told = &p.environment, p.digest
-	}
-}
-
-// warm has the session of a bundle started.
-func (r *Runner) warm(ctx context.Context, p *prepared, asked contracts.Resources) error {
-	if p.session != nil && (p.session.Dead() || !p.sized(asked)) {
-		p.cool()
-	}
-	if p.session != nil {
-		return nil
-	}
-	return r.startSession(ctx, p, asked)
-}
-
-// load has the wire imported in the session.
-func (p *prepared) load(ctx context.Context) error {
-	if p.loaded {
-		return nil
-	}
-	if err := p.session.Load(ctx, p.entry.Name); err != nil {
-		p.cool() // a module that was imported half cannot be imported again
-		return err
-	}
-	p.loaded = true
-	return nil
-}
-
-func (r *Runner) startSession(ctx context.Context, p *prepared, asked contracts.Resources) error {
-	interpreter, err := resolveInterpreter(ctx, p.python.Python)
-	if err != nil {
-		return err
-	}
-	memory, err := asked.MemoryBytes()
-	if err != nil {
-		return err
-	}
-	session, err := wire.Start(ctx, wire.Launch{
-		Supervisor: r.Supervisor, Interpreter: interpreter, Bundle: p.bundle.Path, Environ: p.environ(r.Environ),
-		Cores: asked.Cores, Memory: memory,
-	})
-	if err != nil {
-		return err
-	}
-	if err := checkPython(session.Info.Python); err != nil {
-		session.Close()
-		return err
-	}
-	p.session, p.asked, p.loaded, p.used = session, asked, false, false
-	p.describe(session.Info.Record())
-	return nil
-}
-
-// startWithin bounds what a process takes to start and to import the wire.
-const startWithin = 5 * time.Minute
-
-// startLimit is ctx with that bound.
-func startLimit(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(ctx, startWithin, &contracts.Error{
-		Code: contracts.CodeTimeout, Stage: contracts.StageImport,
-		Message: fmt.Sprintf("the simulation's process was not ready within %s", startWithin),
-		Hint:    "what the wire's module does while it is imported counts: let it work when it is called",
-	})
+// record says which environment the task has.
+func (r *running) record(environment *contracts.EnvironmentRecord, digest string) {
+	r.result.Environment, r.result.EnvironmentDigest = environment, digest
 }
 
 // limit is ctx with the task's time limit. Its cause is the error that names the limit.
@@ -267,23 +286,6 @@ func (r *Runner) limit(ctx context.Context, resources contracts.Resources) (cont
 		Code: contracts.CodeTimeout, Stage: contracts.StageRun,
 		Message: fmt.Sprintf("the task did not end within its time limit of %s", limit), Hint: hint,
 	})
-}
-
-// Close ends the process that is kept warm, and lets go of its bundle.
-func (r *Runner) Close() {
-	if r.current != nil {
-		r.current.release()
-		r.current = nil
-	}
-}
-
-// platform names the machine as Python does.
-func platform() string {
-	machine := map[string]string{"linux/amd64": "x86_64", "linux/arm64": "aarch64", "darwin/amd64": "x86_64", "darwin/arm64": "arm64"}
-	if name, ok := machine[runtime.GOOS+"/"+runtime.GOARCH]; ok {
-		return runtime.GOOS + "-" + name
-	}
-	return runtime.GOOS + "-" + runtime.GOARCH
 }
 
 // last is the end of a text, from the beginning of a line if it is cut.

@@ -34,27 +34,17 @@ func RunCommand(ctx context.Context, l CommandLaunch, task *contracts.SimTask, c
 		return "", cannotPrepare(err)
 	}
 	defer func() { _ = scratch.Remove() }() // a temporary directory that cannot be removed harms nothing
-	dirs, err := scratch.Task()
-	if err != nil {
-		return "", cannotPrepare(err)
-	}
-	file, err := WriteTask(dirs, task)
-	if err != nil {
-		return "", cannotPrepare(err)
-	}
-	stdin, err := os.Open(file)
-	if err != nil {
-		return "", cannotPrepare(err)
-	}
-	defer stdin.Close()
-	env := runner.Environ(l.Environ, l.Cores, dirs.Environment())
-	program, err := Program(l.Command[0], l.Bundle, env)
-	if err != nil {
-		return "", err
-	}
+	var dirs *runner.Task
 	process, err := l.Supervisor.Start(runner.Spec{
-		Path: program, Args: l.Command[1:], Env: env, Dir: l.Bundle, Stdin: stdin, Scratch: scratch.Dir, Memory: l.Memory,
+		Args: l.Command[1:], Dir: l.Bundle, Scratch: scratch.Dir, Memory: l.Memory,
+		Prepare: func(spec *runner.Spec) (err error) {
+			dirs, err = l.prepare(spec, scratch, task)
+			return err
+		},
 	})
+	if e, ok := errors.AsType[*contracts.Error](err); ok {
+		return "", e
+	}
 	if err != nil {
 		return "", CannotStart(l.Command[0], err)
 	}
@@ -76,6 +66,23 @@ func RunCommand(ctx context.Context, l CommandLaunch, task *contracts.SimTask, c
 		err = (&with).Because(e)
 	}
 	return output, err
+}
+
+// prepare makes the task's directories, with the task, and finds the program.
+func (l CommandLaunch) prepare(spec *runner.Spec, scratch *runner.Scratch, task *contracts.SimTask) (*runner.Task, error) {
+	if err := scratch.Make(); err != nil {
+		return nil, cannotPrepare(err)
+	}
+	dirs, err := scratch.Task()
+	if err != nil {
+		return nil, cannotPrepare(err)
+	}
+	if spec.StdinFile, err = WriteTask(dirs, task); err != nil {
+		return nil, cannotPrepare(err)
+	}
+	spec.Env = runner.Environ(l.Environ, l.Cores, dirs.Environment())
+	spec.Path, err = Program(l.Command[0], l.Bundle, spec.Env)
+	return dirs, err
 }
 
 // WriteTask writes the task as JSON on a line into a file of its directories, and returns

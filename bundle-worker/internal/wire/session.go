@@ -4,7 +4,7 @@ package wire
 
 import (
 	"context"
-	_ "embed" // harness.py
+	"embed"
 	"errors"
 	"os"
 	"path/filepath"
@@ -15,8 +15,8 @@ import (
 	"github.com/modelops-suite/modelops-go/contracts"
 )
 
-//go:embed harness.py
-var harness []byte
+//go:embed harness/*.py
+var harness embed.FS
 
 // lastWords is how long a process that closed its connection has to end by itself, so
 // that how it ended can be told.
@@ -26,10 +26,10 @@ const lastWords = 2 * time.Second
 type Launch struct {
 	Supervisor  *runner.Supervisor
 	Interpreter string   // python, absolute
-	Bundle      string   // the bundle's directory
+	Bundle      string   // the bundle's directory; not for Spawn
 	Environ     []string // the worker's own; the process gets what it may see of it
 	Cores       int      // threads, see [runner.Environ]
-	Memory      int64    // bytes, see [runner.Spec]
+	Memory      int64    // bytes, see [runner.Spec]; not for Spawn
 }
 
 // Session is a Python process that calls a bundle's wire. It serves one task at a time.
@@ -61,6 +61,20 @@ func (i Info) Record() contracts.EnvironmentRecord {
 
 // Start starts a session. The caller closes it.
 func Start(ctx context.Context, l Launch) (*Session, error) {
+	s, err := Spawn(l)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Bind(ctx, l.Bundle, l.Memory); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Spawn starts a session that is no bundle's yet, see [Session.Bind], without waiting for
+// it. The caller closes it.
+func Spawn(l Launch) (*Session, error) {
 	scratch, err := runner.NewScratch()
 	if err != nil {
 		return nil, cannotPrepare(err)
@@ -70,28 +84,37 @@ func Start(ctx context.Context, l Launch) (*Session, error) {
 		_ = scratch.Remove()
 		return nil, err
 	}
-	if err := s.call(ctx, "initialize", struct{}{}, &s.Info); err != nil {
-		s.Close()
-		return nil, err
-	}
 	return s, nil
 }
 
-// WriteHarness writes the program that calls wires into dir, and returns its path.
+// Bind makes the session that of a bundle, whose processes may use so many bytes of memory.
+func (s *Session) Bind(ctx context.Context, bundle string, memory int64) error {
+	s.process.Limit(memory)
+	return s.call(ctx, "initialize", struct {
+		Bundle string `json:"bundle"`
+	}{bundle}, &s.Info)
+}
+
+// WriteHarness writes the program that calls wires below dir, and returns its path. Each
+// process has its own: none can change that of another.
 func WriteHarness(dir string) (string, error) {
-	file := filepath.Join(dir, "harness.py")
-	return file, os.WriteFile(file, harness, 0o400)
+	files, err := harness.ReadDir("harness")
+	if err == nil {
+		err = os.Mkdir(filepath.Join(dir, "harness"), 0o700)
+	}
+	for _, file := range files {
+		var data []byte
+		if err == nil {
+			data, err = harness.ReadFile("harness/" + file.Name())
+		}
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, "harness", file.Name()), data, 0o400)
+		}
+	}
+	return filepath.Join(dir, "harness", "harness.py"), err
 }
 
 func (s *Session) start(l Launch) error {
-	program, err := WriteHarness(s.scratch.Dir)
-	if err != nil {
-		return cannotPrepare(err)
-	}
-	idle, err := s.scratch.Task() // for what the model does while it is imported
-	if err != nil {
-		return cannotPrepare(err)
-	}
 	requests, out, err := os.Pipe()
 	if err != nil {
 		return cannotPrepare(err)
@@ -104,9 +127,22 @@ func (s *Session) start(l Launch) error {
 	}
 	defer answers.Close()
 	s.process, err = l.Supervisor.Start(runner.Spec{
-		Path: l.Interpreter, Args: []string{program, l.Bundle}, Dir: l.Bundle,
-		Env:   runner.Environ(l.Environ, l.Cores, idle.Environment()),
-		Files: []*os.File{requests, answers}, Scratch: s.scratch.Dir, Memory: l.Memory,
+		Path: l.Interpreter, Dir: "/", Files: []*os.File{requests, answers}, Scratch: s.scratch.Dir, Remove: true,
+		Prepare: func(spec *runner.Spec) error {
+			if err := s.scratch.Make(); err != nil {
+				return err
+			}
+			program, err := WriteHarness(s.scratch.Dir)
+			if err != nil {
+				return err
+			}
+			idle, err := s.scratch.Task() // for what the model does while it is imported
+			if err != nil {
+				return err
+			}
+			spec.Args, spec.Env = []string{program}, runner.Environ(l.Environ, l.Cores, idle.Environment())
+			return nil
+		},
 	})
 	if err != nil {
 		_, _ = out.Close(), in.Close()
@@ -287,6 +323,9 @@ func (s *Session) Exceeded() bool {
 		return false
 	}
 }
+
+// MemoryUsed is what the process and all that it started use, in bytes.
+func (s *Session) MemoryUsed() int64 { return s.process.MemoryUsed() }
 
 // Close ends the process and removes what was its own.
 func (s *Session) Close() {

@@ -5,6 +5,7 @@ import (
 	"runtime"
 
 	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/machine"
 	"github.com/modelops-suite/modelops-go/modelops/internal/jobs"
 )
 
@@ -16,7 +17,7 @@ type Machine struct {
 
 // ThisMachine is what this process may use of its machine: the limits of its control
 // group and its CPU affinity count.
-func ThisMachine() Machine { return Machine{Cores: runtime.GOMAXPROCS(0), Memory: memory()} }
+func ThisMachine() Machine { return Machine{Cores: runtime.GOMAXPROCS(0), Memory: machine.Memory()} }
 
 // reserve is the memory that is left to the system, the driver and the workers, in bytes.
 func (m Machine) reserve() int64 { return min(m.Memory/10, 4<<30) }

@@ -106,12 +106,12 @@ func (s *sink) upload(ctx context.Context, r *jobs.Result) error {
 func (s *sink) store(ctx context.Context, path string, artifact contracts.Artifact) (contracts.Artifact, error) {
 	if s.uploaded.has(artifact.Checksum) {
 		_ = os.Remove(path)
-		artifact.Ref = archive.BlobRef(artifact.Checksum)
+		artifact.Ref = contracts.BlobRef(artifact.Checksum)
 		return artifact, nil
 	}
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) && s.uploaded.has(artifact.Checksum) {
-		artifact.Ref = archive.BlobRef(artifact.Checksum)
+		artifact.Ref = contracts.BlobRef(artifact.Checksum)
 		return artifact, nil
 	}
 	if err != nil {

@@ -33,7 +33,6 @@ import (
 	"hash"
 	"io"
 	"path"
-	"strings"
 
 	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/blobstore"
@@ -53,23 +52,17 @@ func At(store blobstore.Store, prefix string) *Archive {
 
 // Results is the archive of the results of this content.
 func Results(store blobstore.Store, content contracts.Digest) *Archive {
-	return At(store, "results/"+content.Hex())
+	return At(store, contracts.ResultsPrefix(content))
 }
 
 func (a *Archive) segment(name string) string { return path.Join(a.prefix, "segments", name) }
 func (a *Archive) blob(checksum string) string {
-	return path.Join(a.prefix, "blobs", checksum)
+	return contracts.BlobKey(a.prefix, checksum)
 }
 func (a *Archive) damaged(name string) string { return path.Join(a.prefix, "damaged", name) }
 func (a *Archive) environment(digest string) string {
 	return path.Join(a.prefix, "environments", digest+".json")
 }
-
-// blobScheme begins the reference of an output that lies in the archive's blobs.
-const blobScheme = "blob:"
-
-// BlobRef is the reference of an output whose bytes are stored by [Archive.PutBlob].
-func BlobRef(checksum string) string { return blobScheme + checksum }
 
 // PutBlob stores the bytes of an output that is too large for a record, and returns the
 // artifact that refers to them. Bytes without the artifact's size and checksum are an
@@ -81,7 +74,7 @@ func (a *Archive) PutBlob(ctx context.Context, artifact contracts.Artifact, r io
 	if err := a.store.Put(ctx, a.blob(artifact.Checksum), newVerifier(artifact, r)); err != nil {
 		return artifact, err
 	}
-	artifact.Inline, artifact.Ref = nil, BlobRef(artifact.Checksum)
+	artifact.Inline, artifact.Ref = nil, contracts.BlobRef(artifact.Checksum)
 	return artifact, nil
 }
 
@@ -90,8 +83,8 @@ func (a *Archive) Open(ctx context.Context, artifact contracts.Artifact) (io.Rea
 	if artifact.Ref == "" {
 		return io.NopCloser(bytes.NewReader(artifact.Inline)), nil
 	}
-	checksum, ok := strings.CutPrefix(artifact.Ref, blobScheme)
-	if !ok || checksum != artifact.Checksum {
+	checksum, ok := artifact.Blob()
+	if !ok {
 		return nil, damage("output", "refers to "+contracts.Quote(artifact.Ref)+", which is no blob of its archive")
 	}
 	r, err := a.store.Get(ctx, a.blob(checksum))

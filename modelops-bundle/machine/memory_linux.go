@@ -1,4 +1,5 @@
-package process
+// Package machine says what this process may use of its machine.
+package machine
 
 import (
 	"io/fs"
@@ -8,7 +9,9 @@ import (
 	"strings"
 )
 
-func memory() int64 { return readMemory(os.DirFS("/")) }
+// Memory is the machine's memory in bytes, or the smallest limit of the control groups
+// that this process is in; 0 when it is not known.
+func Memory() int64 { return readMemory(os.DirFS("/")) }
 
 // readMemory is the machine's memory, or the smallest limit of the control groups that
 // this process is in. Within a container the group's own path is often not visible; its

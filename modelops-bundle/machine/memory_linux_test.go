@@ -1,4 +1,4 @@
-package process
+package machine
 
 import (
 	"testing"
@@ -33,7 +33,7 @@ func TestReadMemory(t *testing.T) {
 			}
 		})
 	}
-	if ThisMachine().Memory <= 0 {
+	if Memory() <= 0 {
 		t.Error("this machine's memory is not known")
 	}
 }
