@@ -12,7 +12,7 @@ RACE    := $(if $(shell command -v $${CC:-gcc} 2>/dev/null || command -v cc 2>/d
 PACKAGES = $(foreach m,$(MODULES),./$(m)/...)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check bench tidy docs cross peers readers azurite s3 pulumi test-azure clean
+.PHONY: help build demo demo-dask test check bench tidy docs cross peers readers azurite s3 pulumi test-azure clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -21,6 +21,9 @@ build: ## build mops (also as modelops), modelops-bundle and bundle-worker into 
 	@mkdir -p $(BIN)
 	$(GO) build -o $(BIN)/ ./modelops/cmd/mops ./modelops/cmd/mops-cloud ./modelops-bundle/cmd/modelops-bundle ./bundle-worker/cmd/bundle-worker
 	@ln -sf mops $(BIN)/modelops
+
+demo-dask: build ## the same on a Dask cluster on this machine
+	@sh scripts/demo.sh --with-dask
 
 demo: build ## run the whole flow on this machine: infra, init, push, 1,000 simulations, tables
 	@sh scripts/demo.sh
@@ -71,7 +74,7 @@ s3: ## build the S3 server into .cache/, for the tests; a minute
 
 test: build peers readers azurite s3 pulumi ## run every test, with real registries, Python and processes
 	MODELOPS_TEST_BIN=$(CURDIR)/$(BIN) MODELOPS_TEST_PEERS=$(CURDIR)/.cache/peers MODELOPS_TEST_READERS=$(CURDIR)/$(READERS) \
-		MODELOPS_TEST_AZURITE=$(CURDIR)/$(AZURITE) MODELOPS_TEST_S3=$(CURDIR)/.cache/s3/versitygw MODELOPS_TEST_PULUMI=$(CURDIR)/.cache/pulumi/bin/pulumi \
+		MODELOPS_TEST_DASK=$(CURDIR)/.cache/dask MODELOPS_TEST_AZURITE=$(CURDIR)/$(AZURITE) MODELOPS_TEST_S3=$(CURDIR)/.cache/s3/versitygw MODELOPS_TEST_PULUMI=$(CURDIR)/.cache/pulumi/bin/pulumi \
 		$(GO) test $(RACE) -count=1 -timeout 30m $(PACKAGES)
 
 test-azure: pulumi ## make and destroy environments on a stand-in for Azure, with everything going wrong in turn
@@ -87,7 +90,7 @@ check: build ## formatting, vet, generated documents, cross-compilation of every
 	$(MAKE) test
 
 bench: build ## measure, as ratios within one run
-	MODELOPS_TEST_BIN=$(CURDIR)/$(BIN) $(GO) test -run '^$$' -bench . -benchtime 3x $(PACKAGES)
+	MODELOPS_TEST_BIN=$(CURDIR)/$(BIN) MODELOPS_TEST_DASK=$(CURDIR)/.cache/dask $(GO) test -run '^$$' -bench . -benchtime 3x $(PACKAGES)
 
 tidy: ## tidy every go.mod, which go.work alone cannot do
 	@for m in $(MODULES); do \

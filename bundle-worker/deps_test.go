@@ -10,6 +10,7 @@ import (
 // is not here is not linked: it is a small static program that every node has.
 var allowed = map[string]string{
 	"bundle-worker/internal/": "itself",
+	"bundle-worker/dask":      "the plugin of Dask workers, a text",
 	"contracts":               "the vocabulary",
 
 	"modelops-bundle/azurecredential": "by way of acrauth: who the process is",

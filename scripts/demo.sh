@@ -1,7 +1,7 @@
 #!/bin/sh
 # The whole flow on this machine, with real input: the local environment, a project, a
 # push, 1,000 simulations, and their tables. Everything lies in .demo/ of this checkout; a
-# second run reuses it.
+# second run reuses it. With --with-dask the simulations run on a Dask cluster.
 set -eu
 
 here=$(cd "$(dirname "$0")/.." && pwd)
@@ -15,7 +15,7 @@ command -v python3 >/dev/null || { echo "error: the demo model needs python3" >&
 mkdir -p "$here/.demo"
 cd "$here/.demo"
 
-step mops infra up
+step mops infra up ${1:+"$1"}
 [ -d "$project" ] || step modelops-bundle init "$project" --template minimal
 cd "$project"
 step modelops-bundle push

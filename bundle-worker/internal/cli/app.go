@@ -92,6 +92,8 @@ func commands() []command {
 		runCommand(),
 		execCommand(),
 		serveCommand(),
+		ensurePythonCommand(),
+		daskPluginCommand(),
 		cacheListCommand(),
 		cacheVerifyCommand(),
 		cacheGCCommand(),

@@ -114,11 +114,12 @@ func Load(getenv func(string) string, envFile string) (*Config, error) {
 	return c, nil
 }
 
-// CacheOnly reads where bundles are kept, for what needs neither an environment nor
-// anything else.
+// CacheOnly reads where bundles and Python environments are kept, for what needs neither
+// an environment nor anything else.
 func CacheOnly(getenv func(string) string) *Config {
 	c := &Config{}
 	c.CacheDir = c.text(getenv, "bundle cache", cacheVariable, defaultCache)
+	c.VenvsDir = c.text(getenv, "Python environments", venvsVariable, defaultVenvs)
 	return c
 }
 

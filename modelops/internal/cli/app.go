@@ -30,7 +30,7 @@ func newApp() *cli.App {
 			jobsCommand(),
 			studyCommand(),
 			doctorCommand(),
-			localRegistryCommand(),
+			localRegistryCommand(), localDaskCommand(),
 		},
 	})
 }

@@ -27,13 +27,13 @@ func infraCommand() *cli.Command {
 		Usage: "make, show and remove what an environment stands on",
 		Subcommands: []*cli.Command{
 			{
-				Name: "up", Usage: "make the registry and the storage, and write the environment file", UsageText: "mops infra up",
+				Name: "up", Usage: "make the registry and the storage, and write the environment file", UsageText: "mops infra up\nmops infra up --with-dask --workers 4",
 				Description: "Without configuration it makes the environment local on this machine: an OCI registry\n" +
 					"that listens on the loopback, and a directory as storage. It is found again, with its\n" +
 					"data, by another \"mops infra up\" after a restart. With provider azure it makes what\n" +
 					"modelops.yaml says in Azure, changes what differs, and goes on where an earlier run\n" +
 					"ended; it never deletes or replaces what holds data.",
-				Flags: []cli.Flag{provider, force}, Action: infraUp,
+				Flags: append([]cli.Flag{provider, force}, daskFlags()...), Action: infraUp,
 			},
 			{Name: "preview", Usage: "say what up would do", UsageText: "mops infra preview", Flags: []cli.Flag{provider}, Action: infraPreview},
 			{Name: "status", Usage: "say what there is, and whether it runs", UsageText: "mops infra status", Flags: []cli.Flag{provider}, Action: infraStatus},
@@ -77,6 +77,7 @@ type infraAnswer struct {
 	FileState   infra.FileState     `json:"env_file_state"`
 	Registry    *contracts.Registry `json:"registry"` // null when there is none
 	Storage     *contracts.Storage  `json:"storage"`
+	Compute     *contracts.Compute  `json:"compute,omitempty"`
 	Components  []infra.Component   `json:"components"`
 }
 
@@ -109,7 +110,7 @@ func chooseProvider(c *cli.Context) (*target, error) {
 	t := &target{files: infra.Files{Home: home, Now: time.Now}, store: environment.Open(home), unasked: name == ""}
 	switch name {
 	case "", local.Name:
-		launch, err := registryLaunch(c)
+		launch, err := localLaunch(c)
 		if err != nil {
 			return nil, err
 		}
@@ -124,6 +125,9 @@ func chooseProvider(c *cli.Context) (*target, error) {
 func infraUp(c *cli.Context) error {
 	t, err := chooseProvider(c)
 	if err != nil {
+		return err
+	}
+	if err := useDask(c, t); err != nil {
 		return err
 	}
 	if t.unasked {
@@ -235,15 +239,18 @@ func (t *target) answer(c *cli.Context, state *infra.State, file infra.FileState
 		Components: state.Components,
 	}
 	if state.Outputs != nil {
-		a.Registry, a.Storage = &state.Outputs.Registry, state.Outputs.Storage
+		a.Registry, a.Storage, a.Compute = &state.Outputs.Registry, state.Outputs.Storage, state.Outputs.Compute
 	}
 	return command.Print(c, a, func(w io.Writer) {
 		fmt.Fprintf(w, "environment %s: %s (%s)\n", a.Environment, a.EnvFile, a.FileState)
 		rows := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		for _, component := range a.Components {
 			where := ""
-			if component.Name == infra.Registry && a.Registry != nil {
+			switch {
+			case component.Name == infra.Registry && a.Registry != nil:
 				where = a.Registry.LoginServer
+			case component.Name == infra.Compute && a.Compute != nil:
+				where = a.Compute.Scheduler + "  " + a.Compute.Dashboard
 			}
 			fmt.Fprintf(rows, "%s\t%s\t%s\t%s\n", component.Name, component.Phase, where, component.Place)
 		}

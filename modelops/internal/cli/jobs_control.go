@@ -124,11 +124,8 @@ func runJobsResume(c *cli.Context) error {
 	case status.Driver != nil && status.Driver.Alive:
 		return l.driven(status)
 	}
-	if err := process.Supported(); err != nil {
-		return err
-	}
-	machine := process.ThisMachine()
-	if err := machine.Check(l.job.Resources); err != nil {
+	atOnce, err := l.atOnce()
+	if err != nil {
 		return err
 	}
 	if err := l.adoptLog(c.Context); err != nil {
@@ -146,12 +143,24 @@ func runJobsResume(c *cli.Context) error {
 		return err
 	}
 	answer := &submitAnswer{JobID: l.job.ID, Bundle: l.job.Bundle, Content: l.job.Content, Environment: l.job.Environment, Executor: l.job.Executor, Tasks: l.job.Tasks, Reused: status.Tasks.Succeeded,
-		AtOnce: machine.Processes(l.job), Resources: l.job.Resources}
-	command.Note(c, "job %s: %d of %d tasks are to run, %d at once", answer.JobID, answer.Tasks-answer.Reused, answer.Tasks, answer.AtOnce)
+		AtOnce: atOnce, Resources: l.job.Resources}
+	command.Note(c, "job %s: %d of %d tasks are to run%s", answer.JobID, answer.Tasks-answer.Reused, answer.Tasks, answer.atOnce())
 	if c.Bool("wait") {
 		return l.follow(c, ended, answer)
 	}
 	return command.Print(c, answer, func(w io.Writer) { fmt.Fprintln(w, answer.JobID) })
+}
+
+// atOnce is how many tasks of the job this machine runs at once; 0 when they run elsewhere.
+func (l *located) atOnce() (int, error) {
+	if l.job.Executor != jobs.Process {
+		return 0, nil
+	}
+	if err := process.Supported(); err != nil {
+		return 0, err
+	}
+	machine := process.ThisMachine()
+	return machine.Processes(l.job), machine.Check(l.job.Resources)
 }
 
 // driven is the error for a job whose driver lives, or may.

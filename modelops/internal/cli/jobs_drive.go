@@ -12,6 +12,7 @@ import (
 
 	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/command"
+	"github.com/modelops-suite/modelops-go/modelops/internal/executor/dask"
 	"github.com/modelops-suite/modelops-go/modelops/internal/executor/process"
 	"github.com/modelops-suite/modelops-go/modelops/internal/jobs"
 	"github.com/modelops-suite/modelops-go/modelops/internal/jobs/driver"
@@ -56,7 +57,15 @@ func drive(c *cli.Context, l *located, token string, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	processes := process.ThisMachine().Processes(l.job)
+	d := &driver.Driver{Catalog: l.catalog, Log: log, Token: token}
+	if l.job.Executor == jobs.Dask {
+		d.Executor, err = l.onDask(workerEnviron(env, l.home), worker, log)
+		if err != nil {
+			return err
+		}
+		_, err = d.Drive(c.Context, l.job.ID)
+		return err
+	}
 	// Nobody else drives this job here: whatever lies there is of drivers that died.
 	outputs := filepath.Join(l.local.Dir(l.job.ID), "outputs")
 	if err := os.RemoveAll(outputs); err != nil {
@@ -70,12 +79,27 @@ func drive(c *cli.Context, l *located, token string, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	d := &driver.Driver{Catalog: l.catalog, Log: log, Token: token, AtOnce: processes, Executor: &process.Executor{
+	d.AtOnce = process.ThisMachine().Processes(l.job)
+	d.Executor = &process.Executor{
 		Program: worker, EnvFile: l.environment.Path, Environ: workerEnviron(env, l.home),
-		Outputs: own, Processes: processes, Log: log, Open: l.catalog.Results(l.job).Open,
-	}}
+		Outputs: own, Processes: d.AtOnce, Log: log, Open: l.catalog.Results(l.job).Open,
+	}
 	_, err = d.Drive(c.Context, l.job.ID)
 	return err
+}
+
+// onDask is the executor of the environment's cluster.
+func (l *located) onDask(environ []string, worker string, log *slog.Logger) (*dask.Executor, error) {
+	compute := l.environment.Env.Compute
+	if compute == nil || compute.Scheduler == "" {
+		return nil, &contracts.Error{Code: contracts.CodeUnsupported, Stage: contracts.StageSubmit,
+			Message: "environment " + l.environment.Name + " no longer names a Dask scheduler", Hint: "mops infra up --with-dask starts one on this machine"}
+	}
+	text, err := os.ReadFile(l.environment.Path)
+	if err != nil {
+		return nil, err
+	}
+	return &dask.Executor{Compute: *compute, Worker: worker, Environment: text, Job: l.job.ID, Home: l.home, Environ: environ, Log: log}, nil
 }
 
 // workerEnviron are the variables that the other programs run with: this program's own,

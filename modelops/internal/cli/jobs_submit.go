@@ -43,7 +43,7 @@ changes_since: that job, or "push", the last push or pull; "" when it is not kno
 			&cli.BoolFlag{Name: "wait", Usage: "follow the job to its end; exit code 1 when tasks failed"},
 			&cli.IntFlag{Name: "limit", Usage: "run the first `N` tasks only"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "say what would run, what is reused, and what changed since the last run of this study; push and make nothing"},
-			&cli.StringFlag{Name: "executor", Usage: "`WHERE` tasks run: process"},
+			&cli.StringFlag{Name: "executor", Usage: "`WHERE` tasks run: process or dask; dask when not given and the environment names a scheduler"},
 			&cli.StringFlag{Name: "driver", Usage: "`WHERE` the driver runs: local"},
 			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "run `N` tasks at once; as many as fit by cores and memory otherwise"},
 			&cli.BoolFlag{Name: "no-cache", Usage: "run also what has results already"},
@@ -73,6 +73,14 @@ type submitAnswer struct {
 	Error  *contracts.Error `json:"error,omitempty"`
 }
 
+// atOnce says how many tasks run at once, where that is known: a cluster's driver finds out.
+func (a *submitAnswer) atOnce() string {
+	if a.AtOnce == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %d at once", a.AtOnce)
+}
+
 func runSubmit(c *cli.Context) error {
 	request, err := submitRequest(c)
 	if err != nil {
@@ -99,7 +107,7 @@ func runSubmit(c *cli.Context) error {
 	}
 	answer := &submitAnswer{JobID: plan.Job.ID, Bundle: plan.Job.Bundle, Content: plan.Job.Content, Environment: plan.Job.Environment,
 		Executor: plan.Job.Executor, Tasks: plan.Job.Tasks, Reused: plan.Reused, AtOnce: plan.AtOnce, Resources: plan.Job.Resources}
-	command.Note(c, "job %s: %d tasks, %d have results already, %d at once", answer.JobID, answer.Tasks, answer.Reused, answer.AtOnce)
+	command.Note(c, "job %s: %d tasks, %d have results already%s", answer.JobID, answer.Tasks, answer.Reused, answer.atOnce())
 	if c.Bool("wait") {
 		return at.follow(c, ended, answer)
 	}

@@ -12,6 +12,8 @@ import (
 	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/command"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/environment"
+	"github.com/modelops-suite/modelops-go/modelops/internal/daemon"
+	"github.com/modelops-suite/modelops-go/modelops/internal/infra/local"
 	"github.com/modelops-suite/modelops-go/modelops/internal/localregistry"
 )
 
@@ -30,22 +32,26 @@ func localRegistryCommand() *cli.Command {
 		},
 		Action: func(c *cli.Context) error {
 			log := slog.New(slog.NewTextHandler(command.EnvOf(c).Stderr, nil))
-			options := localregistry.Options{Dir: c.String("dir"), ID: c.String("instance"), Port: c.Int("port")}
+			options := localregistry.Options{Dir: c.String("dir"), Options: daemon.Options{ID: c.String("instance"), Port: c.Int("port")}}
 			return localregistry.Serve(c.Context, options, log)
 		},
 	}
 }
 
-// registryLaunch makes the command of the local registry's process: this program again.
-func registryLaunch(c *cli.Context) (localregistry.Launch, error) {
+// localLaunch makes the commands of the local environment's processes: this program again.
+func localLaunch(c *cli.Context) (local.Launch, error) {
 	self, err := os.Executable()
 	if err != nil {
-		return nil, &contracts.Error{Code: contracts.CodeFailed, Message: "find this program's own file: " + err.Error()}
+		return local.Launch{}, &contracts.Error{Code: contracts.CodeFailed, Message: "find this program's own file: " + err.Error()}
 	}
 	env := command.EnvOf(c)
+	home, err := homeOf(c)
+	if err != nil {
+		return local.Launch{}, err
+	}
 	port, err := firstPort(env)
 	if err != nil {
-		return nil, err
+		return local.Launch{}, err
 	}
 	var environ []string
 	for _, key := range []string{"PATH", "HOME", "TMPDIR", "TEMP", "TMP", "USERPROFILE", "SYSTEMROOT", "GOCOVERDIR"} {
@@ -53,10 +59,16 @@ func registryLaunch(c *cli.Context) (localregistry.Launch, error) {
 			environ = append(environ, key+"="+value)
 		}
 	}
-	return func(dir, id string) *exec.Cmd {
-		cmd := exec.Command(self, localRegistryName, "--dir", dir, "--instance", id, "--port", strconv.Itoa(port))
-		cmd.Dir, cmd.Env = dir, environ
-		return cmd
+	launch := func(name string, environ []string, more ...string) daemon.Launch {
+		return func(dir, id string) *exec.Cmd {
+			cmd := exec.Command(self, append([]string{name, "--dir", dir, "--instance", id}, more...)...)
+			cmd.Dir, cmd.Env = dir, environ
+			return cmd
+		}
+	}
+	return local.Launch{
+		Registry: launch(localRegistryName, environ, "--port", strconv.Itoa(port)),
+		Dask:     launch(localDaskName, daskEnviron(env, home)),
 	}, nil
 }
 

@@ -24,6 +24,7 @@ import (
 	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/command"
 	"github.com/modelops-suite/modelops-go/modelops/internal/cli/cloud"
+	"github.com/modelops-suite/modelops-go/modelops/internal/daemon"
 	"github.com/modelops-suite/modelops-go/modelops/internal/localregistry"
 )
 
@@ -145,7 +146,7 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-func instance(ts *testscript.TestScript, home string) localregistry.Instance {
+func instance(ts *testscript.TestScript, home string) daemon.Instance {
 	i, err := localregistry.Open(filepath.Join(ts.MkAbs(home), "local")).Instance()
 	ts.Check(err)
 	return i

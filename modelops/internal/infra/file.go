@@ -22,6 +22,9 @@ import (
 type Files struct {
 	Home string // the suite's home
 	Now  func() time.Time
+	// WithoutCompute takes compute out of the file. Otherwise one that outputs do not have
+	// stays: it may be that of a cluster which somebody else runs.
+	WithoutCompute bool
 }
 
 // FileState is how an environment file is, or what became of it.
@@ -59,7 +62,7 @@ func (f Files) State(name string, outputs *contracts.BundleEnvironment) (FileSta
 		return Foreign, nil
 	case e != nil:
 		return "", e
-	case env != nil && outputs != nil && same(env, outputs):
+	case env != nil && outputs != nil && f.same(env, outputs):
 		return Current, nil
 	}
 	if _, err := environment.Open(f.Home).Read(name); errors.Is(err, fs.ErrNotExist) {
@@ -78,14 +81,14 @@ func (f Files) Publish(outputs *contracts.BundleEnvironment, force bool) (FileSt
 	if err != nil && !(force && contracts.AsError(err).Code == contracts.CodeConflict) {
 		return "", err
 	}
-	if before != nil && same(before, outputs) {
+	if before != nil && f.same(before, outputs) {
 		data, err := store.Read(name)
 		if err != nil {
 			return "", err
 		}
 		return Current, f.record(name, contracts.DigestOf(data))
 	}
-	env := merge(before, outputs)
+	env := f.merge(before, outputs)
 	env.Timestamp = f.Now().UTC().Format(time.RFC3339)
 	data, err := env.Marshal()
 	if err != nil {
@@ -148,7 +151,7 @@ func (f Files) before(name string, outputs *contracts.BundleEnvironment) (*contr
 	if err != nil {
 		return nil, err
 	}
-	if ours || env != nil && outputs != nil && same(env, outputs) {
+	if ours || env != nil && outputs != nil && f.same(env, outputs) {
 		return env, nil
 	}
 	return env, &contracts.Error{Code: contracts.CodeConflict, Stage: contracts.StageProvision,
@@ -157,8 +160,8 @@ func (f Files) before(name string, outputs *contracts.BundleEnvironment) (*contr
 }
 
 // same says whether two environments differ in nothing but the time.
-func same(a, b *contracts.BundleEnvironment) bool {
-	x, y := *a, *merge(a, b)
+func (f Files) same(a, b *contracts.BundleEnvironment) bool {
+	x, y := *a, *f.merge(a, b)
 	x.Timestamp, y.Timestamp = "", ""
 	first, err := x.Marshal()
 	if err != nil {
@@ -170,14 +173,14 @@ func same(a, b *contracts.BundleEnvironment) bool {
 
 // merge is what a file that holds before says when outputs are put into it: keys that
 // nobody here knows stay, and so does a cluster that the provider did not make.
-func merge(before, outputs *contracts.BundleEnvironment) *contracts.BundleEnvironment {
+func (f Files) merge(before, outputs *contracts.BundleEnvironment) *contracts.BundleEnvironment {
 	if before == nil {
 		e := *outputs
 		return &e
 	}
 	e := *before
 	e.Environment, e.Registry, e.Storage = outputs.Environment, outputs.Registry, outputs.Storage
-	if outputs.Compute != nil {
+	if outputs.Compute != nil || f.WithoutCompute {
 		e.Compute = outputs.Compute
 	}
 	return &e

@@ -13,7 +13,8 @@ import (
 const (
 	Registry = "registry"
 	Storage  = "storage"
-	Group    = "group" // what the others lie in, where there is such a thing
+	Compute  = "compute" // where jobs run; without it, on the machine that submits them
+	Group    = "group"   // what the others lie in, where there is such a thing
 )
 
 // Phase says how a component is.

@@ -6,6 +6,12 @@ import (
 	"github.com/modelops-suite/modelops-go/contracts"
 )
 
+// Where tasks run: see the packages below internal/executor.
+const (
+	Process = "process" // worker processes on this machine
+	Dask    = "dask"    // the workers of a Dask cluster
+)
+
 // Task is a task on its way to a worker: a simulation, or the evaluation of a target over
 // replicates. The outputs of these are as the archive has them, inline or "blob:<checksum>";
 // how they get to where the evaluation runs is for the executor, which knows where that is.
@@ -18,7 +24,9 @@ type Task struct {
 type Result struct {
 	Task   Task
 	Return *contracts.SimReturn
-	Dir    string // where the files are that outputs refer to as "file:<checksum>"
+	// Dir is where the files are that outputs refer to as "file:<checksum>". It is "" when
+	// the worker stored them: they refer to "blob:<checksum>" then.
+	Dir string
 }
 
 // Check is the error of an answer to another question than the one that was asked, and nil
@@ -36,6 +44,11 @@ func (r *Result) Check(content contracts.Digest) *contracts.Error {
 		return nil
 	}
 	return &contracts.Error{Code: contracts.CodeProtocol, Stage: contracts.StageStore, Message: message}
+}
+
+// Failed is the result of a task that has no worker's answer.
+func (t Task) Failed(failure *contracts.Error) *contracts.SimReturn {
+	return &contracts.SimReturn{TaskID: t.Key, Bundle: t.Sim.Bundle.String(), Outputs: map[string]contracts.Artifact{}, Error: failure, StderrTail: failure.StderrTail}
 }
 
 // Executor runs tasks somewhere.

@@ -36,7 +36,7 @@ type Job struct {
 	Content     contracts.Digest    `json:"content_digest"`
 	Project     string              `json:"project,omitempty"` // its directory on the machine that submitted
 	Environment string              `json:"environment"`
-	Executor    string              `json:"executor"`              // where tasks run: process
+	Executor    string              `json:"executor"`              // where tasks run: process or dask
 	Driver      string              `json:"driver"`                // where the driver runs: local
 	Tasks       int                 `json:"tasks"`                 // rows of the study, duplicates included
 	Evaluations int                 `json:"evaluations,omitempty"` // of targets, see [CountEvaluations]

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops/internal/daemon"
 )
 
 // TestMain is the server's process when a test starts it.
@@ -30,7 +31,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) == 4 && os.Args[1] == "local-registry" {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		defer stop()
-		if err := Serve(ctx, Options{Dir: os.Args[2], ID: os.Args[3]}, slog.New(slog.NewTextHandler(os.Stderr, nil))); err != nil {
+		if err := Serve(ctx, Options{Dir: os.Args[2], Options: daemon.Options{ID: os.Args[3]}}, slog.New(slog.NewTextHandler(os.Stderr, nil))); err != nil {
 			fmt.Fprintln(os.Stderr, "error:", err)
 			os.Exit(1)
 		}
@@ -52,13 +53,29 @@ func newRegistry(t *testing.T) *Registry {
 	r := Open(filepath.Join(t.TempDir(), "local"))
 	t.Cleanup(func() {
 		if _, err := r.Stop(context.Background()); err != nil {
-			t.Errorf("stop: %v\n%s", err, tail(r.LogPath(), 0))
+			words, _ := os.ReadFile(r.LogPath())
+			t.Errorf("stop: %v\n%s", err, words)
 		}
 	})
 	return r
 }
 
-func start(t *testing.T, r *Registry) Instance {
+// ended waits until the server's process is gone.
+func ended(t *testing.T, r *Registry) error {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		err := r.Idle(ctx, func() error { return nil })
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		<-ticker.C
+	}
+}
+
+func start(t *testing.T, r *Registry) daemon.Instance {
 	t.Helper()
 	i, _, err := r.Start(t.Context(), launch)
 	if err != nil {
@@ -68,9 +85,9 @@ func start(t *testing.T, r *Registry) Instance {
 }
 
 // push stores a manifest without layers under a tag and returns its digest.
-func push(t *testing.T, i Instance, repository, tag string) string {
+func push(t *testing.T, i daemon.Instance, repository, tag string) string {
 	t.Helper()
-	base := "http://" + i.Host() + "/v2/" + repository
+	base := "http://" + Host(i) + "/v2/" + repository
 	config := []byte("{}" + tag)
 	digest := fmt.Sprintf("sha256:%x", sha256.Sum256(config))
 	response := do(t, http.MethodPost, base+"/blobs/uploads/?digest="+digest, string(config), nil)
@@ -86,9 +103,9 @@ func push(t *testing.T, i Instance, repository, tag string) string {
 	return response.Header.Get("Docker-Content-Digest")
 }
 
-func resolve(t *testing.T, i Instance, repository, tag string) string {
+func resolve(t *testing.T, i daemon.Instance, repository, tag string) string {
 	t.Helper()
-	response := do(t, http.MethodHead, "http://"+i.Host()+"/v2/"+repository+"/manifests/"+tag, "", nil)
+	response := do(t, http.MethodHead, "http://"+Host(i)+"/v2/"+repository+"/manifests/"+tag, "", nil)
 	return response.Header.Get("Docker-Content-Digest")
 }
 
@@ -115,7 +132,7 @@ func do(t *testing.T, method, url, body string, header http.Header) *http.Respon
 	return response
 }
 
-func kill(t *testing.T, i Instance, signal syscall.Signal) {
+func kill(t *testing.T, i daemon.Instance, signal syscall.Signal) {
 	t.Helper()
 	if err := syscall.Kill(i.PID, signal); err != nil {
 		t.Fatal(err)
@@ -124,7 +141,7 @@ func kill(t *testing.T, i Instance, signal syscall.Signal) {
 
 func TestStartIsDoneOnce(t *testing.T) {
 	r := newRegistry(t)
-	instances := make([]Instance, 8)
+	instances := make([]daemon.Instance, 8)
 	var group sync.WaitGroup
 	for n := range instances {
 		group.Go(func() {
@@ -171,7 +188,7 @@ func TestStopKeepsDataAndPort(t *testing.T) {
 		t.Error("a second stop:", stopped, err)
 	}
 	recorded, running, err := r.Probe(t.Context())
-	if err != nil || running || recorded != (Instance{Port: before.Port}) {
+	if err != nil || running || recorded != (daemon.Instance{Port: before.Port}) {
 		t.Errorf("%+v %v %v", recorded, running, err)
 	}
 	after := start(t, r)
@@ -184,7 +201,7 @@ func TestTerminatedGracefully(t *testing.T) {
 	r := newRegistry(t)
 	i := start(t, r)
 	kill(t, i, syscall.SIGTERM)
-	if err := r.waitUntilGone(t.Context(), i); err != nil {
+	if err := ended(t, r); err != nil {
 		t.Fatal(err)
 	}
 	if i, err := r.Instance(); err != nil || i.PID != 0 || i.Port == 0 {
@@ -205,15 +222,19 @@ func TestTwoDirectoriesDoNotMeet(t *testing.T) {
 // this test's own process and a port where another program answers.
 func TestPortOfAnotherProgram(t *testing.T) {
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_ = json.NewEncoder(w).Encode(health{Program: programName, Instance: "another"})
+		_ = json.NewEncoder(w).Encode(map[string]string{"program": "mops local-registry", "instance": "another"})
 	}))
 	defer other.Close()
 	r := newRegistry(t)
-	if err := r.prepare(); err != nil {
-		t.Fatal(err)
+	taken := daemon.Instance{PID: os.Getpid(), Port: other.Listener.Addr().(*net.TCPAddr).Port, ID: "ours", Token: "t"}
+	record, err := json.Marshal(taken)
+	if err == nil {
+		err = os.MkdirAll(r.Dir, 0o700)
 	}
-	taken := Instance{PID: os.Getpid(), Port: other.Listener.Addr().(*net.TCPAddr).Port, ID: "ours", Token: "t"}
-	if err := r.record(taken); err != nil {
+	if err == nil {
+		err = os.WriteFile(filepath.Join(r.Dir, "registry.json"), record, 0o600)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	if _, running, err := r.Probe(t.Context()); err != nil || running {
@@ -256,11 +277,11 @@ func TestAnswersItsOwnPathsOnly(t *testing.T) {
 		want         int
 	}{
 		{"GET", "/v2/", nil, 200},
-		{"GET", healthPath, nil, 200},
+		{"GET", "/modelops/health", nil, 200},
 		{"GET", "/", nil, 404},
 		{"GET", "/debug/pprof/", nil, 404},
-		{"POST", stopPath, nil, 403},
-		{"POST", stopPath, http.Header{"Authorization": {"Bearer "}}, 403},
+		{"POST", "/modelops/stop", nil, 403},
+		{"POST", "/modelops/stop", http.Header{"Authorization": {"Bearer "}}, 403},
 		{"GET", "/v2/", http.Header{"Host": {"rebound.example:5555"}}, 421},
 		{"PUT", "/v2/seir/manifests/v1", http.Header{"Origin": {"https://elsewhere.example"}}, 403},
 	} {
@@ -295,7 +316,7 @@ func TestLeftoversAreRemoved(t *testing.T) {
 	r := newRegistry(t)
 	i := start(t, r)
 	push(t, i, "seir", "v1")
-	do(t, http.MethodPost, "http://"+i.Host()+"/v2/seir/blobs/uploads/", "", nil)
+	do(t, http.MethodPost, "http://"+Host(i)+"/v2/seir/blobs/uploads/", "", nil)
 	kill(t, i, syscall.SIGKILL)
 	uploads := filepath.Join(r.data(), "seir", "_uploads")
 	if left, err := os.ReadDir(uploads); err != nil || len(left) == 0 {
@@ -327,14 +348,19 @@ func TestFrozenServer(t *testing.T) {
 func TestEndsWithItsDirectory(t *testing.T) {
 	r := newRegistry(t)
 	i := start(t, r)
-	if err := os.RemoveAll(r.dir); err != nil {
+	if err := os.RemoveAll(r.Dir); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	ticker := time.NewTicker(pollEvery)
+	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
-	for answers(ctx, i) {
+	for {
+		answer, err := http.Get("http://" + Host(i) + "/v2/")
+		if err != nil {
+			return
+		}
+		_ = answer.Body.Close()
 		select {
 		case <-ctx.Done():
 			t.Fatal("it still answers")
@@ -345,10 +371,10 @@ func TestEndsWithItsDirectory(t *testing.T) {
 
 func TestDirectoryOfOthers(t *testing.T) {
 	r := newRegistry(t)
-	if err := os.Mkdir(r.dir, 0o777); err != nil {
+	if err := os.Mkdir(r.Dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(r.dir, 0o777); err != nil {
+	if err := os.Chmod(r.Dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
 	_, _, err := r.Start(t.Context(), launch)
@@ -362,7 +388,7 @@ func TestDirectoryOfOthers(t *testing.T) {
 func TestLateServerEnds(t *testing.T) {
 	r := newRegistry(t)
 	running := start(t, r)
-	late := launch(r.dir, "LATE")
+	late := launch(r.Dir, "LATE")
 	log, err := os.OpenFile(r.LogPath(), os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
 		t.Fatal(err)

@@ -113,7 +113,7 @@ func (s *slot) run(ctx context.Context, task jobs.Task) (*contracts.SimReturn, e
 		return nil, context.Cause(ctx)
 	}
 	if err != nil {
-		return failed(task, contracts.AsError(err)), nil
+		return task.Failed(contracts.AsError(err)), nil
 	}
 	for try := 1; ; try++ {
 		if s.worker == nil {
@@ -130,18 +130,13 @@ func (s *slot) run(ctx context.Context, task jobs.Task) (*contracts.SimReturn, e
 			s.log.Warn("worker is gone", "task", task.Key, "code", failure.Code, "message", failure.Message)
 			s.worker.kill()
 			s.worker = nil
-			answer = failed(task, failure)
+			answer = task.Failed(failure)
 		}
 		if answer.Error == nil || !answer.Error.Retryable || try == tries {
 			return answer, nil
 		}
 		s.log.Warn("task is tried again", "task", task.Key, "code", answer.Error.Code, "message", answer.Error.Message)
 	}
-}
-
-// failed is the result of a task that has no worker's answer.
-func failed(task jobs.Task, failure *contracts.Error) *contracts.SimReturn {
-	return &contracts.SimReturn{TaskID: task.Key, Bundle: task.Sim.Bundle.String(), Outputs: map[string]contracts.Artifact{}, Error: failure, StderrTail: failure.StderrTail}
 }
 
 func (s *slot) close() {

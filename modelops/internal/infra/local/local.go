@@ -1,11 +1,13 @@
 // Package local makes an environment on this machine: an OCI registry that listens on
-// the loopback, and a directory as storage. No cloud, no container engine.
+// the loopback, a directory as storage, and a Dask cluster if one is asked for. No cloud,
+// no container engine.
 package local
 
 import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,7 +15,9 @@ import (
 	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/blobstore"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/environment"
+	"github.com/modelops-suite/modelops-go/modelops/internal/daemon"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra"
+	"github.com/modelops-suite/modelops-go/modelops/internal/localdask"
 	"github.com/modelops-suite/modelops-go/modelops/internal/localregistry"
 )
 
@@ -24,14 +28,22 @@ const Name = "local"
 type Provider struct {
 	dir      string // $MODELOPS_HOME/local
 	registry *localregistry.Registry
-	launch   localregistry.Launch
+	cluster  *localdask.Cluster
+	launch   Launch
+
+	// Dask is the cluster that Up has run from now on; nil for the one that there is, if
+	// any. WithoutDask has it removed.
+	Dask        *localdask.Spec
+	WithoutDask bool
 }
 
-// New is the local environment under the suite's home. launch makes the command of the
-// registry's process.
-func New(home string, launch localregistry.Launch) *Provider {
+// Launch makes the commands of the environment's processes.
+type Launch struct{ Registry, Dask daemon.Launch }
+
+// New is the local environment under the suite's home.
+func New(home string, launch Launch) *Provider {
 	dir := filepath.Join(home, Name)
-	return &Provider{dir: dir, registry: localregistry.Open(dir), launch: launch}
+	return &Provider{dir: dir, registry: localregistry.Open(dir), cluster: localdask.Open(filepath.Join(dir, "dask")), launch: launch}
 }
 
 // Name is "local".
@@ -68,6 +80,24 @@ func (p *Provider) Preview(ctx context.Context) ([]infra.Change, error) {
 	return changes, nil
 }
 
+// upDask has the cluster run that is asked for, or the one that there is.
+func (p *Provider) upDask(ctx context.Context) error {
+	if p.WithoutDask {
+		return p.cluster.Remove(ctx)
+	}
+	if p.Dask != nil {
+		if err := p.cluster.Ask(ctx, *p.Dask); err != nil {
+			return err
+		}
+	}
+	spec, err := p.cluster.Spec()
+	if err != nil || spec == nil {
+		return err
+	}
+	_, _, err = p.cluster.Start(ctx, p.launch.Dask)
+	return err
+}
+
 // Up starts the registry unless it runs, and makes the storage unless it is there.
 func (p *Provider) Up(ctx context.Context) (*infra.State, error) {
 	if err := p.prepare(); err != nil {
@@ -76,7 +106,10 @@ func (p *Provider) Up(ctx context.Context) (*infra.State, error) {
 	if err := p.sweep(); err != nil {
 		return nil, err
 	}
-	if _, _, err := p.registry.Start(ctx, p.launch); err != nil {
+	if _, _, err := p.registry.Start(ctx, p.launch.Registry); err != nil {
+		return nil, err
+	}
+	if err := p.upDask(ctx); err != nil {
 		return nil, err
 	}
 	store, err := blobstore.OpenDir(p.container(), "")
@@ -119,7 +152,7 @@ func (p *Provider) Status(ctx context.Context) (*infra.State, error) {
 		registry.Phase = infra.Stopped
 	}
 	if registry.Phase != infra.Absent && instance.Port != 0 {
-		state.Outputs = p.outputs(instance.Host())
+		state.Outputs = p.outputs(localregistry.Host(instance))
 	}
 	storage := infra.Component{Name: infra.Storage, Phase: infra.Absent, Place: p.container()}
 	switch _, err := os.Stat(p.container()); {
@@ -131,7 +164,28 @@ func (p *Provider) Status(ctx context.Context) (*infra.State, error) {
 		state.Outputs.Storage = nil
 	}
 	state.Components = []infra.Component{registry, storage}
-	return state, nil
+	return state, p.daskStatus(ctx, state)
+}
+
+// daskStatus adds the cluster, if there is one.
+func (p *Provider) daskStatus(ctx context.Context, state *infra.State) error {
+	spec, err := p.cluster.Spec()
+	if err != nil || spec == nil {
+		return err
+	}
+	_, running, err := p.cluster.Probe(ctx)
+	if err != nil {
+		return err
+	}
+	compute := infra.Component{Name: infra.Compute, Phase: infra.Stopped, Place: fmt.Sprintf("Dask, %d workers of %d threads", spec.Workers, spec.Threads)}
+	if running {
+		compute.Phase = infra.Ready
+	}
+	if state.Outputs != nil && spec.Scheduler != 0 {
+		state.Outputs.Compute = spec.Compute()
+	}
+	state.Components = append(state.Components, compute)
+	return nil
 }
 
 // Refresh is Status, which always looks.
@@ -151,7 +205,7 @@ func (p *Provider) PreviewDown(ctx context.Context, destroy infra.Destruction) (
 			continue
 		case c.Name == infra.Registry && destroy.Registry, c.Name == infra.Storage && destroy.Storage:
 			action = infra.Delete
-		case c.Name == infra.Registry && c.Phase == infra.Ready:
+		case c.Name != infra.Storage && c.Phase == infra.Ready:
 			action = infra.Stop
 		}
 		changes = append(changes, infra.Change{Component: c.Name, Action: action, Place: c.Place})
@@ -159,8 +213,11 @@ func (p *Provider) PreviewDown(ctx context.Context, destroy infra.Destruction) (
 	return changes, nil
 }
 
-// Down stops the registry, and then removes the data that is to be destroyed.
+// Down stops what runs, and then removes the data that is to be destroyed.
 func (p *Provider) Down(ctx context.Context, destroy infra.Destruction) (*infra.State, error) {
+	if _, err := p.cluster.Stop(ctx); err != nil {
+		return nil, err
+	}
 	if _, err := p.registry.Stop(ctx); err != nil {
 		return nil, err
 	}

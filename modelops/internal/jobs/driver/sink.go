@@ -79,8 +79,8 @@ func (s *sink) prepare(ctx context.Context, r *jobs.Result) {
 // upload stores the outputs that the worker left in files.
 func (s *sink) upload(ctx context.Context, r *jobs.Result) error {
 	for name, artifact := range r.Return.Outputs {
-		if artifact.Ref == "" {
-			continue
+		if _, stored := artifact.Blob(); artifact.Ref == "" || stored && r.Dir == "" {
+			continue // it is where it belongs: the worker stored it
 		}
 		file, ok := strings.CutPrefix(artifact.Ref, "file:")
 		if !ok || file != artifact.Checksum || r.Dir == "" {

@@ -35,6 +35,15 @@ func newPerson(t testing.TB) *person {
 	return p
 }
 
+// environ are the variables of everything that the person starts.
+func (p *person) environ() []string {
+	environ := []string{"HOME=" + filepath.Join(p.work, "home"), "PATH=" + bin + ":" + os.Getenv("PATH"), "TMPDIR=" + p.work}
+	if venvs := os.Getenv("MODELOPS_TEST_DASK"); venvs != "" {
+		environ = append(environ, "MODELOPS_VENVS_DIR="+venvs)
+	}
+	return environ
+}
+
 // mops runs mops and returns its stdout.
 func (p *person) mops(args ...string) (string, error) {
 	out, errs, err := p.run(args...)
@@ -47,7 +56,7 @@ func (p *person) mops(args ...string) (string, error) {
 func (p *person) run(args ...string) (stdout, stderr string, err error) {
 	cmd := exec.Command(filepath.Join(bin, "mops"), args...)
 	cmd.Dir = p.dir
-	cmd.Env = []string{"HOME=" + filepath.Join(p.work, "home"), "PATH=" + bin + ":" + os.Getenv("PATH"), "TMPDIR=" + p.work}
+	cmd.Env = p.environ()
 	var errs strings.Builder
 	cmd.Stderr = &errs
 	out, err := cmd.Output()

@@ -60,6 +60,7 @@ func TestScript(t *testing.T) {
 			"damage":  damage,
 			"exits":   exits,
 			"tags":    tags,
+			"dask":    onDask,
 		},
 	})
 }
@@ -74,6 +75,9 @@ func setup(env *testscript.Env) error {
 		return err
 	}
 	env.Setenv("DOCS", docs)
+	if venvs := os.Getenv("MODELOPS_TEST_DASK"); venvs != "" { // made once, for all scripts and runs
+		env.Setenv("MODELOPS_VENVS_DIR", venvs)
+	}
 	mops := func(args ...string) error {
 		cmd := exec.Command(filepath.Join(bin, "mops"), args...)
 		cmd.Env, cmd.Dir = env.Vars, env.WorkDir
@@ -117,7 +121,7 @@ func status(ts *testscript.TestScript, job string) jobStatus {
 func output(ts *testscript.TestScript, name string, args ...string) (string, error) {
 	cmd := exec.Command(filepath.Join(bin, name), args...)
 	cmd.Dir = ts.MkAbs(".")
-	for _, key := range []string{"HOME", "PATH", "TMPDIR", "MODELOPS_ENV", "MODELOPS_HOME"} {
+	for _, key := range []string{"HOME", "PATH", "TMPDIR", "MODELOPS_ENV", "MODELOPS_HOME", "MODELOPS_VENVS_DIR"} {
 		cmd.Env = append(cmd.Env, key+"="+ts.Getenv(key))
 	}
 	out, err := cmd.Output()

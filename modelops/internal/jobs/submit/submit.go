@@ -91,7 +91,7 @@ func (s *Submitter) Prepare(ctx context.Context, r Request, dry bool) (*Plan, er
 		return nil, err
 	}
 	p.Job = s.describe(r, p)
-	if err := s.Machine.Check(p.Job.Resources); err != nil {
+	if err := s.size(p); err != nil {
 		return nil, err
 	}
 	if err := s.bundle(ctx, r, p, dry); err != nil {
@@ -142,21 +142,26 @@ func (s *Submitter) checkPlaces(r *Request, study *contracts.SimulationStudy) er
 		return &contracts.Error{Code: contracts.CodeUnsupported, Stage: contracts.StageSubmit, Message: message, Hint: hint}
 	}
 	env := s.Environment.Env
+	scheduler := env.Compute != nil && env.Compute.Scheduler != ""
 	if r.Executor == "" {
-		r.Executor = "process"
-		if env.Compute != nil {
-			return unsupported("environment "+env.Environment+" names a Dask scheduler, and executor dask is not supported by this version",
-				"run the tasks on this machine: --executor process")
+		r.Executor = jobs.Process
+		if scheduler {
+			r.Executor = jobs.Dask
 		}
 	}
 	switch {
-	case r.Executor == "dask":
-		return unsupported("executor dask is not supported by this version; process is", "run the tasks on this machine: --executor process")
+	case r.Executor == jobs.Dask && !scheduler:
+		return unsupported("environment "+env.Environment+" names no Dask scheduler", "name one in the environment file: compute: {provider: dask, scheduler: tcp://host:8786}; or run the tasks on this machine: --executor process")
+	case r.Executor == jobs.Dask && env.Storage == nil:
+		return unsupported("environment "+env.Environment+" has no storage, which the workers of a cluster put their results into", "name some in the environment file, or run the tasks on this machine: --executor process")
 	case r.Driver == "kubernetes":
 		return unsupported("driver kubernetes is not supported by this version; local is", "run the driver on this machine: --driver local")
 	case study.TaskCount() == 0:
 		return &contracts.Error{Code: contracts.CodeInvalidStudy, Stage: contracts.StageStudy,
 			Message: "study " + contracts.Quote(r.StudyFile) + " has no parameter sets", Hint: "a study of nothing but defaults has one empty set: {\"params\": {}}"}
+	}
+	if r.Executor == jobs.Dask {
+		return nil
 	}
 	return process.Supported()
 }
@@ -226,7 +231,11 @@ func (s *Submitter) bundle(ctx context.Context, r Request, p *Plan, dry bool) er
 		return err
 	}
 	s.Note("bundle %s", p.Job.Bundle)
-	local, err := s.Programs.ensureLocal(ctx, s.Environment, p.Job.Bundle, p.Job.Resources)
+	asked := p.Job.Resources
+	if p.Job.Executor != jobs.Process {
+		asked.Commands = nil // that this machine lacks one says nothing of the cluster's
+	}
+	local, err := s.Programs.ensureLocal(ctx, s.Environment, p.Job.Bundle, asked)
 	if err != nil {
 		return err
 	}
@@ -274,8 +283,12 @@ func (p *Plan) checkEntry() error {
 	return nil
 }
 
-// size decides how many tasks run at once, now that it is known what each needs.
+// size decides how many tasks run at once on this machine, by what is known of what each
+// needs. A cluster's driver finds that out.
 func (s *Submitter) size(p *Plan) error {
+	if p.Job.Executor != jobs.Process {
+		return nil
+	}
 	if err := s.Machine.Check(p.Job.Resources); err != nil {
 		return err
 	}

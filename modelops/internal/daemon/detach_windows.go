@@ -1,4 +1,4 @@
-package localregistry
+package daemon
 
 import (
 	"os/exec"

@@ -1,6 +1,6 @@
 //go:build unix
 
-package localregistry
+package daemon
 
 import (
 	"os/exec"

@@ -1,0 +1,318 @@
+"""ModelOps in Dask workers: a plugin that owns one "bundle-worker serve" in each.
+
+This file travels to the cluster as text, see travel(): the machines there need Python 3.9
+and distributed, nothing of ours, and not the driver's version of Python. It runs in the
+driver's bridge, in the scheduler and in the workers.
+"""
+
+import contextlib
+import hashlib
+import http.client
+import io
+import json
+import logging
+import os
+import platform
+import select
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import zlib
+
+from distributed import get_worker
+from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
+
+TOPIC = "modelops"  # of the events by which workers say what is wrong with them
+START_SECONDS = 60  # for bundle-worker to start
+STOP_SECONDS = 10  # for it to end the simulations that run
+CLOSE_SECONDS = 60  # for a worker that cannot run tasks to close
+DEATH_SECONDS = 2  # for one that does not answer to be gone
+BUSY_SECONDS = 0.05  # between two tries at a server whose queue is full
+
+log = logging.getLogger("distributed.worker.modelops")
+
+LOADER = (
+    "(lambda m, t: m.get(name) or (m.__setitem__(name, t.ModuleType(name)), m[name].__dict__.update(SOURCE=source),"
+    " exec(compile(source, name + '.py', 'exec'), m[name].__dict__), m[name])[-1])"
+    "(__import__('sys').modules, __import__('types'))"
+)
+
+
+def travel(attribute, *arguments):
+    """What __reduce__ returns for an object that is made there by the module's attribute."""
+    expression = f"{LOADER}.{attribute}(*arguments)"
+    return eval, (expression, {"name": __name__, "source": SOURCE, "arguments": arguments})
+
+
+class Announce(SchedulerPlugin):
+    """Has the scheduler know this module: recent ones look at what they pass on."""
+
+    name = "modelops-module"
+    idempotent = True
+
+    def __reduce__(self):
+        return travel("Announce")
+
+
+class Unusable(Exception):
+    """A worker that cannot run tasks, with what its people must know."""
+
+
+class Missing(Exception):
+    """A worker that does not have the plugin: its scheduler is not the one that was told."""
+
+
+class Serve(WorkerPlugin):
+    """One "bundle-worker serve", from the plugin's arrival to its end, or the worker's.
+
+    order is what the driver asks for: "job", "contract" (the version that it speaks),
+    "platform", "digest" and "size" (of the program) and "environment" (a document for
+    workers that have none). program is the compressed binary.
+    """
+
+    def __init__(self, order, program):
+        self.order, self.program = order, program
+        self.name = "modelops-" + order["job"]
+        self.process = self.directory = self.worker = None
+        self.running = {}  # connections of tasks that run, by key
+        self.stopped = set()
+        self.lock = threading.Lock()
+        self.starting = threading.Lock()
+        self.ended = threading.Event()
+
+    def __reduce__(self):
+        return travel("Serve", self.order, self.program)
+
+    def setup(self, worker):
+        self.worker = worker
+        self.launch()
+
+    def teardown(self, worker):
+        self.ended.set()
+        with self.starting:
+            self.stop()
+
+    def launch(self):
+        """Starts the server. Where that fails, the worker says why and closes: it would
+        take task after task, and fail each at once."""
+        worker = self.worker
+        try:
+            self.start(worker)
+        except Exception as problem:
+            self.stop()
+            message = str(problem) if isinstance(problem, Unusable) else f"{type(problem).__name__}: {problem}"
+            log.error("this worker cannot run ModelOps tasks and closes: %s", message)
+            worker.log_event(TOPIC, {"job": self.order["job"], "worker": worker.address, "unusable": message})
+            with contextlib.suppress(Exception):  # how a worker is closed differs between versions
+                worker.loop.call_later(1, close, worker)
+            raise
+
+    def revive(self, dead):
+        """Starts the server again that somebody killed, once for all who notice."""
+        with self.starting:
+            if self.process is not dead or dead is None:
+                return
+            try:
+                dead.wait(DEATH_SECONDS)
+            except subprocess.TimeoutExpired:
+                return  # it lives, and had its reasons
+            log.warning("bundle-worker ended with exit code %s and is started again", dead.returncode)
+            self.stop()
+            self.launch()
+
+    def start(self, worker):
+        # Sockets have short names, which a worker's own directory may not be.
+        self.directory = tempfile.mkdtemp(prefix="modelops-")
+        program = self.find()
+        arguments = [program, "serve", "--until-eof", "--quiet", "--slots", str(slots(worker)), "--socket", self.socket()]
+        if self.order["environment"] and not has_environment():
+            file = os.path.join(self.directory, "environment.yaml")
+            with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+                out.write(self.order["environment"])
+            arguments += ["--env-file", file]
+        self.process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/")
+        self.ready()
+
+    def socket(self):
+        if self.directory is None:
+            # This worker closes, and its tasks are run by others. One that failed at once
+            # would make room for the next.
+            self.ended.wait(CLOSE_SECONDS)
+            raise Unusable("bundle-worker does not run on this worker")
+        return os.path.join(self.directory, "serve.sock")
+
+    def ready(self):
+        """Waits for the line by which the server says that it listens."""
+        readable, _, _ = select.select([self.process.stdout], [], [], START_SECONDS)
+        line = self.process.stdout.readline() if readable else b""
+        if not line:
+            raise Unusable("bundle-worker serve did not start; its words are in the worker's log")
+
+    def find(self):
+        """The program of this machine, if it speaks the driver's contract, else the driver's."""
+        own = os.environ.get("MODELOPS_BUNDLE_WORKER") or shutil.which("bundle-worker")
+        reason = "it has no bundle-worker"
+        if own:
+            found = version(own)
+            if found.get("contract") == self.order["contract"]:
+                return own
+            reason = f"its bundle-worker speaks version {found.get('contract')} of the contract, the driver {self.order['contract']}"
+        here = f"{sys.platform}/{platform.machine()}"
+        if here != self.order["platform"]:
+            raise Unusable(f"{reason}, and the driver's is for {self.order['platform']}, not {here}: install bundle-worker on this worker's PATH")
+        log.info("%s: it takes the driver's", reason)
+        return self.unpack()
+
+    def unpack(self):
+        data = zlib.decompress(self.program, bufsize=self.order["size"])
+        if hashlib.sha256(data).hexdigest() != self.order["digest"]:
+            raise Unusable("bundle-worker came from the driver with another digest than the driver's")
+        file = os.path.join(self.directory, "bundle-worker")
+        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o700), "wb") as out:
+            out.write(data)
+        return file
+
+    def run(self, key, task, known):
+        """One task, a document in JSON, to its result. known is the digest of the
+        environment that the driver knows."""
+        while True:
+            process, connection = self.process, Connection(self.socket())
+            with self.lock:
+                if key in self.stopped:
+                    raise Unusable("the task was cancelled")
+                self.running[key] = connection
+            try:
+                status, body = connection.post("/v1/tasks?outputs=storage", task, {"Modelops-Job": self.order["job"], "Modelops-Environment": known})
+            except (OSError, http.client.HTTPException) as problem:
+                self.revive(process)
+                raise Unusable(f"bundle-worker on {self.worker.address} did not answer: {problem!r}") from None
+            finally:
+                with self.lock:
+                    del self.running[key]
+                connection.close()
+            if status == 200:
+                return body
+            if status != 429:
+                raise Unusable(f"bundle-worker on {self.worker.address} answered {status}: {body[:2000].decode(errors='replace')}")
+            time.sleep(BUSY_SECONDS)
+
+    def cancel(self, keys):
+        """Ends tasks: the server ends one whose caller has gone."""
+        with self.lock:
+            self.stopped.update(keys)
+            for connection in [self.running[key] for key in keys if key in self.running]:
+                connection.hang_up()
+
+    def stop(self):
+        if self.process:
+            self.process.stdin.close()  # it ends, and all that it runs
+            try:
+                self.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+            self.process.stdout.close()
+            self.process = None
+        if self.directory:
+            shutil.rmtree(self.directory, ignore_errors=True)
+            self.directory = None
+
+
+class Connection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path):
+        super().__init__("bundle-worker")
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.connect(self.path)
+
+    def post(self, path, body, headers):
+        self.request("POST", path, body, dict(headers, **{"Content-Type": "application/json"}))
+        answer = self.getresponse()
+        return answer.status, answer.read()
+
+    def hang_up(self):
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+
+
+def run(job, tasks, known):
+    """What Dask runs: tasks, each (key, document), one after the other. A task that the
+    server could not run is (key, None, why)."""
+    plugin = get_worker().plugins.get("modelops-" + job)
+    if plugin is None:
+        raise Missing
+    results = []
+    for key, task in tasks:
+        try:
+            results.append((key, plugin.run(key, task, known), None))
+        except Unusable as problem:
+            results.append((key, None, str(problem)))
+    return results
+
+
+def cancel(job, keys, dask_worker=None):
+    """Ends tasks on this worker; for Client.run."""
+    plugin = dask_worker.plugins.get("modelops-" + job)
+    if plugin:
+        plugin.cancel(keys)
+
+
+class Run:
+    """run, as it travels."""
+
+    def __call__(self, job, tasks, known):
+        return run(job, tasks, known)
+
+    def __reduce__(self):
+        return travel("Run")
+
+
+class Cancel:
+    """cancel, as it travels."""
+
+    def __call__(self, job, keys, dask_worker=None):
+        return cancel(job, keys, dask_worker)
+
+    def __reduce__(self):
+        return travel("Cancel")
+
+
+class Usable:
+    """Whether a worker runs tasks, as it travels."""
+
+    def __call__(self, job, dask_worker=None):
+        plugin = dask_worker.plugins.get("modelops-" + job)
+        return bool(plugin and plugin.process and plugin.process.poll() is None)
+
+    def __reduce__(self):
+        return travel("Usable")
+
+
+def version(program):
+    """What a bundle-worker says that it is; nothing for one that says nothing."""
+    try:
+        out = subprocess.run([program, "version", "--json"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=START_SECONDS).stdout
+        return json.load(io.BytesIO(out))
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return {}
+
+
+def has_environment():
+    """Whether this machine says itself where bundles are."""
+    return any(os.environ.get(name) for name in ("MODELOPS_BUNDLE_ENV_FILE", "MODELOPS_BUNDLE_REGISTRY"))
+
+
+def slots(worker):
+    return getattr(worker.state, "nthreads", None) or worker.nthreads
+
+
+def close(worker):
+    worker.loop.add_callback(worker.close, executor_wait=False, nanny=True)

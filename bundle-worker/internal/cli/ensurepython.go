@@ -1,0 +1,33 @@
+//go:build unix
+
+package cli
+
+import (
+	"context"
+
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/config"
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/pyenv"
+	"github.com/modelops-suite/modelops-go/contracts"
+)
+
+func ensurePythonCommand() command {
+	return command{
+		name: "ensure-python", usage: "make sure that the Python environment of a directory is on this node, and print its interpreter", args: []string{"DIR"},
+		example: "bundle-worker ensure-python my-model",
+		run:     runEnsurePython,
+	}
+}
+
+type pythonAnswer struct {
+	Python      string                      `json:"python"` // the interpreter, absolute
+	Environment contracts.EnvironmentRecord `json:"environment"`
+}
+
+func runEnsurePython(ctx context.Context, p *program, args []string) error {
+	c := config.CacheOnly(p.env.Getenv)
+	python, err := pyenv.Ensure(ctx, pyenv.Options{Bundle: args[0], Root: c.VenvsDir, Environ: p.env.Environ, Log: p.env.Stderr})
+	if err != nil {
+		return err
+	}
+	return p.print(pythonAnswer{python.Python, python.Record}, python.Python+"\n")
+}

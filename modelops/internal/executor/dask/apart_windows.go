@@ -1,0 +1,5 @@
+package dask
+
+import "os/exec"
+
+func apart(*exec.Cmd) {}

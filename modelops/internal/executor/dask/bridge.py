@@ -1,0 +1,287 @@
+"""Between mops and a Dask cluster: batches of tasks in, their results out.
+
+Both are lines of JSON. What comes in on standard input:
+
+    {"start": {"scheduler", "tls", "plugin" (source), "program" (file), "order", "wait"}}   first
+    {"batch": id, "tasks": [[key, document], ...], "resources": {name: amount}, "environment": known digest}
+    {"cancel": true}                                                              then nothing
+
+What goes out on standard output:
+
+    {"ready": {"distributed": version, "scheduler": version, "workers": [...]}}
+    {"batch": id, "returns": [[key, result, null] or [key, null, why], ...]}
+    {"batch": id, "lost": why}
+    {"workers": [...]}                                      when there are others than before
+    {"unusable": {"worker": address, "why": text}}          a worker that closes itself
+    {"failed": {"code": code, "message": text}}             the end, when it is not ordered
+
+The order of keys in a line is as above. Everything that libraries say goes to standard
+error. The end of standard input ends the work that runs, and the program.
+"""
+
+import asyncio
+import contextlib
+import importlib.util
+import json
+import sys
+import types
+import zlib
+
+import distributed
+
+TOPIC = "modelops"
+LOOK_SECONDS = 1  # between looks at who is there
+CONNECT_SECONDS = 30
+END_SECONDS = 15  # for the workers to end what runs
+AGAIN = "the scheduler was started again"
+CHUNK = 64 << 20  # of a line of standard input, at most
+
+
+class Failed(Exception):
+    """What ends the bridge: code and message."""
+
+
+class Bridge:
+    def __init__(self, reader, out):
+        self.reader, self.out = reader, out
+        self.client = self.module = self.job = None
+        self.keys = {}  # of the tasks of each batch that runs
+        self.futures = {}
+        self.finished = asyncio.Queue()
+        self.workers = self.scheduler = None
+
+    def say(self, **line):
+        self.write(json.dumps(line, separators=(",", ":")).encode())
+
+    def write(self, data):
+        self.out.write(data + b"\n")
+        self.out.flush()
+
+    async def run(self):
+        line = await self.reader.readline()
+        if not line:
+            return
+        start = json.loads(line)["start"]
+        self.job, self.attempt = start["order"]["job"], start["attempt"]
+        await self.connect(start)
+        helpers = [asyncio.ensure_future(self.watch()), asyncio.ensure_future(self.collect())]
+        orders = asyncio.ensure_future(self.take_orders())
+        try:
+            done, _ = await asyncio.wait([orders, *helpers], return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in [orders, *helpers]:
+                task.cancel()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self.end(), END_SECONDS)
+
+    async def connect(self, start):
+        tls = start.get("tls") or {}
+        security = distributed.Security(
+            tls_ca_file=tls.get("ca_file"), tls_client_cert=tls.get("cert_file"), tls_client_key=tls.get("key_file"), require_encryption=True,
+        ) if tls else None
+        address = start["scheduler"]
+        try:
+            theirs = await self.version(address, security)
+            if theirs != distributed.__version__:
+                raise Failed("version", theirs)
+            self.client = await distributed.Client(
+                address, asynchronous=True, security=security, timeout=CONNECT_SECONDS, name="modelops-" + self.job, set_as_default=False)
+        except (OSError, asyncio.TimeoutError, ValueError) as problem:
+            raise Failed("unavailable", f"scheduler {address} does not answer: {problem or type(problem).__name__}") from None
+        await self.wait_for_workers(start["wait"])
+        self.module = load(start["plugin"])
+        await self.install(start)
+        self.workers, self.scheduler = await self.look(), await self.identify()
+        self.say(ready={"distributed": distributed.__version__, "workers": self.workers})
+
+    async def version(self, address, security):
+        """The scheduler's version of distributed, asked for without a client: one of
+        another version may not understand anything else."""
+        connection = distributed.core.rpc(address, timeout=CONNECT_SECONDS, connection_args=security.get_connection_args("client") if security else None)
+        try:
+            packages = (await asyncio.wait_for(connection.versions(), CONNECT_SECONDS))["packages"]
+        finally:
+            await connection.close_rpc()
+        return packages["distributed"]
+
+    async def wait_for_workers(self, seconds):
+        for _ in range(max(1, int(seconds / LOOK_SECONDS))):
+            if await self.look():
+                return
+            await asyncio.sleep(LOOK_SECONDS)
+        raise Failed("no_workers", f"scheduler {self.client.scheduler.address} has no workers")
+
+    async def install(self, start):
+        """Has the plugin on every worker that is there and that comes. A worker where it
+        fails says why and closes; what counts is that there are others."""
+        self.client.subscribe_topic(TOPIC, self.hear)
+        with open(start["program"], "rb") as f:
+            program = zlib.compress(f.read(), 1)
+        await self.register(self.module.Announce())
+        try:
+            await self.register(self.module.Serve(start["order"], program))
+        except Exception as problem:  # of any worker: whatever it raised
+            self.failure = f"{type(problem).__name__}: {problem}"
+        else:
+            return
+        for _ in range(10):
+            await asyncio.sleep(LOOK_SECONDS / 2)
+            if await self.usable():
+                return
+        raise Failed("unusable", f"no worker can run tasks: {self.failure}")
+
+    async def register(self, plugin):
+        if hasattr(self.client, "register_plugin"):
+            return await self.client.register_plugin(plugin, name=plugin.name)
+        if isinstance(plugin, distributed.diagnostics.plugin.SchedulerPlugin):
+            return await self.client.register_scheduler_plugin(plugin, name=plugin.name)
+        return await self.client.register_worker_plugin(plugin, name=plugin.name)
+
+    async def usable(self):
+        """How many workers run the plugin."""
+        answers = await self.client.run(self.module.Usable(), self.job, on_error="ignore")
+        return sum(1 for answer in answers.values() if answer is True)
+
+    def hear(self, event):
+        with contextlib.suppress(Exception):
+            _, content = event
+            if content.get("job") == self.job and "unusable" in content:
+                self.say(unusable={"worker": content["worker"], "why": content["unusable"]})
+
+    async def look(self):
+        info = await self.client.scheduler.identity()
+        return sorted(
+            ({"address": address, "name": str(worker.get("name", "")), "threads": worker["nthreads"], "memory": worker.get("memory_limit") or 0,
+              "resources": worker.get("resources") or {}} for address, worker in info["workers"].items()),
+            key=lambda worker: worker["address"])
+
+    async def identify(self):
+        return (await self.client.scheduler.identity())["id"]
+
+    async def watch(self):
+        """Says who is there, and ends when the scheduler is not, or is another: the client
+        connects to that one as well, which knows nothing of the plugin."""
+        missed = 0
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                now = await asyncio.wait_for(self.look(), CONNECT_SECONDS)
+                if await self.identify() != self.scheduler:
+                    raise Failed("unavailable", AGAIN)
+                missed = 0
+            except (OSError, asyncio.TimeoutError) as problem:
+                missed += 1
+                if missed == 3 or self.client.status not in ("running", "connecting"):
+                    raise Failed("unavailable", f"the scheduler is gone: {problem or type(problem).__name__}") from None
+                continue
+            if now != self.workers:
+                self.workers = now
+                self.say(workers=now)
+
+    async def take_orders(self):
+        while True:
+            line = await self.reader.readline()
+            order = json.loads(line) if line else {"cancel": True}
+            if order.get("cancel"):
+                return
+            name, tasks = order["batch"], [(key, document.encode()) for key, document in order["tasks"]]
+            self.keys[name] = [key for key, _ in tasks]
+            future = self.client.submit(
+                self.module.Run(), self.job, tasks, order.get("environment", ""), key=f"modelops-{self.job}-{self.attempt}-{name}", pure=False, resources=order.get("resources") or None)
+            self.futures[name] = future
+            future.add_done_callback(lambda future, name=name: self.client.loop.add_callback(self.finished.put_nowait, (name, future)))
+
+    async def collect(self):
+        while True:
+            batch = [await self.finished.get()]
+            while not self.finished.empty():
+                batch.append(self.finished.get_nowait())
+            good = [(name, future) for name, future in batch if future.status == "finished"]
+            for name, future in batch:
+                if future.status != "finished":
+                    await self.explain(name, future)
+            if not good:
+                continue
+            try:
+                results = await self.client.gather([future for _, future in good])
+            except Exception as problem:  # a worker went between the end of its task and now
+                for name, _ in good:
+                    self.lose(name, f"the result went with its worker: {type(problem).__name__}: {problem}")
+                continue
+            for (name, _), returns in zip(good, results):
+                self.deliver(name, returns)
+
+    def deliver(self, name, returns):
+        parts = []
+        for key, body, why in returns:
+            if body is None:
+                parts.append(json.dumps([key, None, why]).encode())
+            else:
+                parts.append(b'["%s",%s,null]' % (key.encode(), body.strip()))
+        self.write(b'{"batch":"%s","returns":[%s]}' % (name.encode(), b",".join(parts)))
+        self.forget(name)
+
+    def lose(self, name, why):
+        if name in self.keys:
+            self.say(batch=name, lost=why)
+            self.forget(name)
+
+    def forget(self, name):
+        self.keys.pop(name, None)
+        future = self.futures.pop(name, None)
+        if future is not None:
+            future.release()
+
+    async def explain(self, name, future):
+        """Says why a batch has no results."""
+        if future.status == "cancelled":
+            return self.lose(name, "the scheduler no longer knows the task")
+        problem = await future.exception()
+        if isinstance(problem, self.module.Missing):
+            raise Failed("unavailable", AGAIN)
+        return self.lose(name, f"{type(problem).__name__}: {problem}")
+
+    async def end(self):
+        """Ends what runs, takes the plugin away, and goes."""
+        if self.client is None:
+            return
+        if self.client.status == "running":
+            keys = [key for batch in self.keys.values() for key in batch]
+            with contextlib.suppress(Exception):
+                await self.client.cancel(list(self.futures.values()), force=True)
+                if keys:
+                    await self.client.run(self.module.Cancel(), self.job, keys, on_error="ignore")
+            with contextlib.suppress(Exception):
+                await self.client.unregister_worker_plugin("modelops-" + self.job)
+        await self.client.close()
+
+
+def load(source):
+    """The plugin's module, of its text."""
+    digest = f"{zlib.crc32(source.encode()):08x}"
+    module = types.ModuleType("modelops_dask_" + digest)
+    module.SOURCE = source
+    sys.modules[module.__name__] = module
+    exec(compile(source, module.__name__ + ".py", "exec"), module.__dict__)
+    return module
+
+
+async def main():
+    out, sys.stdout = sys.stdout.buffer, sys.stderr  # nobody else writes there
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=CHUNK)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    bridge = Bridge(reader, out)
+    try:
+        await bridge.run()
+    except Failed as failure:
+        code, message = failure.args
+        bridge.say(failed={"code": code, "message": message})
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))

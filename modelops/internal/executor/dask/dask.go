@@ -1,0 +1,307 @@
+// Package dask runs tasks on a Dask cluster. The cluster moves batches of tasks to its
+// workers and their results back; what it knows of a task is bytes.
+//
+// On this side, bridge.py is a client of the cluster's scheduler and speaks lines of JSON
+// with this package. On the other side, a plugin that travels with the job owns one
+// "bundle-worker serve" in each Dask worker and hands it the tasks. Which tasks there are,
+// what became of them, and what is tried again is decided here.
+//
+// A cluster promises little: workers come and go, the scheduler may, and what it says of a
+// task is not what counts. A task is done when its result has come back, and until then it
+// is given away again; its outputs are where they belong before its result says so.
+package dask
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops/internal/jobs"
+)
+
+// Executor is a [jobs.Executor] of a Dask cluster.
+type Executor struct {
+	Compute contracts.Compute // the scheduler
+	Worker  string            // bundle-worker, a path: what workers get that have none
+	// Environment is the environment file's text, for workers that have none of their own.
+	Environment []byte
+	Job         string // its identifier
+	Home        string // the suite's, where the bridge's Python environment is kept
+	Environ     []string
+	Log         *slog.Logger
+	Patience    time.Duration // how long it waits for a scheduler or workers that are gone; 0 for five minutes
+}
+
+const defaultPatience = 5 * time.Minute
+
+// Run implements [jobs.Executor].
+func (e *Executor) Run(ctx context.Context, tasks <-chan jobs.Task, results chan<- jobs.Result) error {
+	r := &running{Executor: e, tasks: tasks, results: results, flight: map[string]*batch{}}
+	if r.Patience == 0 {
+		r.Patience = defaultPatience
+	}
+	var lost time.Time // when the cluster went
+	for {
+		began := time.Now()
+		err := r.session(ctx)
+		var gone *goneError
+		if !errors.As(err, &gone) || ctx.Err() != nil {
+			return err
+		}
+		if lost.IsZero() || gone.worked {
+			lost = began
+			if gone.worked {
+				lost = time.Now()
+			}
+		}
+		if time.Since(lost) > r.Patience {
+			return gone.envelope
+		}
+		e.Log.Warn("the cluster is gone; trying again", "reason", gone.envelope.Message, "given up after", r.Patience)
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// goneError is a cluster that went, or did not come, and may come yet.
+type goneError struct {
+	envelope *contracts.Error
+	worked   bool // tasks could be given to it
+}
+
+func (e *goneError) Error() string { return e.envelope.Message }
+
+// running is one run of an executor, over any number of sessions with the cluster.
+type running struct {
+	*Executor
+	tasks   <-chan jobs.Task
+	results chan<- jobs.Result
+
+	again  []*attempt        // tasks to be given away before those that come
+	flight map[string]*batch // what the cluster has
+	count  int               // of batches so far
+	known  string            // digest of an environment that a result described
+	done   bool              // no more tasks come
+	pace   pace
+}
+
+// attempt is a task and how often it was tried.
+type attempt struct {
+	task  jobs.Task
+	tries int
+}
+
+// batch are tasks that a worker runs one after the other.
+type batch struct{ attempts []*attempt }
+
+// tries is how often a task is run when it, or its worker, fails in a way that another try
+// can help.
+const tries = 3
+
+// session works with one bridge, until all is done or the bridge ends.
+func (r *running) session(ctx context.Context) error {
+	b, err := r.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	for _, held := range r.flight { // a session before this one gave them away
+		r.again = append(r.again, held.attempts...)
+	}
+	clear(r.flight)
+	for {
+		if r.done && len(r.again) == 0 && len(r.flight) == 0 {
+			return nil
+		}
+		if err := r.give(ctx, b); err != nil {
+			return err
+		}
+		var more <-chan jobs.Task
+		if !r.done && len(r.again) == 0 && len(r.flight) < b.window() {
+			more = r.tasks
+		}
+		select {
+		case task, ok := <-more:
+			if !ok {
+				r.done = true
+				continue
+			}
+			r.again = append(r.again, &attempt{task: task})
+			r.gather()
+		case line, ok := <-b.lines:
+			if !ok {
+				return b.ended(true)
+			}
+			if err := r.take(ctx, b, line); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			b.cancel()
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// gatherTime is how long a batch that is not full waits for the next task: the driver has
+// it ready, or has none.
+const gatherTime = 5 * time.Millisecond
+
+// gather fills a batch with tasks that are ready.
+func (r *running) gather() {
+	patience := time.NewTimer(gatherTime)
+	defer patience.Stop()
+	for len(r.again) < r.pace.size() {
+		select {
+		case task, ok := <-r.tasks:
+			if !ok {
+				r.done = true
+				return
+			}
+			r.again = append(r.again, &attempt{task: task})
+		case <-patience.C:
+			return
+		}
+	}
+}
+
+// give hands waiting tasks to the cluster while it has room.
+func (r *running) give(ctx context.Context, b *bridge) error {
+	for len(r.again) > 0 && len(r.flight) < b.window() {
+		size := min(r.pace.size(), len(r.again))
+		if r.again[0].tries > 0 {
+			size = 1 // what made one batch fail does not make two
+		}
+		next := r.again[:size:size]
+		for i, a := range next[1:] { // one batch asks for one thing
+			if a.task.Sim.Resources != next[0].task.Sim.Resources || a.tries > 0 {
+				next = next[:i+1]
+				break
+			}
+		}
+		r.again = r.again[len(next):]
+		needs, unmet := b.needs(next[0].task.Sim.Resources)
+		if unmet != nil {
+			return unmet
+		}
+		r.count++
+		name := batchName(r.count)
+		r.flight[name] = &batch{attempts: next}
+		if err := b.submit(name, next, needs, r.known); err != nil {
+			return b.ended(true)
+		}
+	}
+	return nil
+}
+
+// take takes in what the bridge says.
+func (r *running) take(ctx context.Context, b *bridge, line *line) error {
+	switch {
+	case line.Workers != nil:
+		b.workers = *line.Workers
+		r.Log.Info("workers", "count", len(b.workers), "threads", b.threads())
+	case line.Unusable != nil:
+		r.Log.Warn("a worker cannot run tasks, and closes", "worker", line.Unusable.Worker, "reason", line.Unusable.Why)
+	case line.Batch != "":
+		held := r.flight[line.Batch]
+		if held == nil { // given away again since
+			return nil
+		}
+		delete(r.flight, line.Batch)
+		return r.settle(ctx, held, line)
+	}
+	return nil
+}
+
+// settle sends the results of a batch, and puts what is to be tried again in line.
+func (r *running) settle(ctx context.Context, held *batch, line *line) error {
+	answers := map[string]answer{}
+	for _, a := range line.Returns {
+		answers[a.Key] = a
+	}
+	for _, a := range held.attempts {
+		a.tries++
+		got, there := answers[a.task.Key]
+		result := r.read(a, got, there, line.Lost)
+		if result.Error != nil && result.Error.Retryable && a.tries < tries {
+			r.Log.Warn("task is tried again", "task", a.task.Key, "code", result.Error.Code, "message", result.Error.Message)
+			r.again = append(r.again, a)
+			continue
+		}
+		r.pace.add(result.Seconds)
+		select {
+		case r.results <- jobs.Result{Task: a.task, Return: result}:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// read is the result of a task as the cluster has it.
+func (r *running) read(a *attempt, got answer, there bool, lost string) *contracts.SimReturn {
+	var failure *contracts.Error
+	switch {
+	case lost != "":
+		failure = lostTask(lost)
+	case !there:
+		failure = &contracts.Error{Code: contracts.CodeProtocol, Stage: contracts.StageRun, Retryable: true, Message: "the cluster answered without the task's result"}
+	case got.Why != "":
+		failure = lostTask(got.Why)
+	default:
+		result, err := contracts.ParseReturn(got.Return)
+		if err == nil {
+			if result.Environment != nil {
+				r.known = result.EnvironmentDigest
+			}
+			return result
+		}
+		failure = contracts.AsError(err)
+	}
+	return a.task.Failed(failure)
+}
+
+func lostTask(why string) *contracts.Error {
+	return &contracts.Error{Code: contracts.CodeWorkerStopped, Stage: contracts.StageRun, Retryable: true, Message: "the task's worker is gone: " + contracts.Quote(why)}
+}
+
+// pace decides how many tasks travel together: as many as a worker runs in a quarter of a
+// second, so that the scheduler, which handles some hundred a second, is no bottleneck, and
+// little is lost with a worker.
+type pace struct {
+	mean  float64 // seconds of a task, of late
+	known bool
+}
+
+const (
+	batchSeconds = 0.25
+	batchMost    = 64
+	taskLeast    = 0.001 // seconds that a task takes beside its simulation
+)
+
+func (p *pace) add(seconds float64) {
+	seconds += taskLeast
+	if !p.known {
+		p.mean, p.known = seconds, true
+		return
+	}
+	p.mean += (seconds - p.mean) / 16
+}
+
+func (p *pace) size() int {
+	if !p.known {
+		return 1
+	}
+	return max(1, min(batchMost, int(batchSeconds/p.mean)))
+}
+
+// document is a task as workers read it.
+func document(task jobs.Task) (string, error) {
+	data, err := json.Marshal(task.Sim)
+	return string(data), err
+}

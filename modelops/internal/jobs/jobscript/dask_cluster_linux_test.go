@@ -1,0 +1,256 @@
+package jobscript
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// cluster is a Dask cluster that somebody else runs: scheduler and workers of any version,
+// with TLS if it has certificates, started and configured by hand.
+type cluster struct {
+	*person
+	python, address string
+	tls             []string // arguments
+}
+
+// newCluster starts a scheduler with a version of distributed, and names it in the
+// environment file.
+func newCluster(t *testing.T, version string, secure bool) *cluster {
+	t.Helper()
+	p := newPerson(t)
+	requirements := filepath.Join(p.work, "cluster")
+	if err := os.Mkdir(requirements, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	p.write(filepath.Join(requirements, "requirements.txt"), "distributed=="+version+"\n")
+	cmd := exec.Command(filepath.Join(bin, "bundle-worker"), "ensure-python", requirements)
+	cmd.Env = p.environ()
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &cluster{person: p, python: strings.TrimSpace(string(out)), address: fmt.Sprintf("tcp://127.0.0.1:%d", freePort(t))}
+	compute := "compute:\n  provider: dask\n  scheduler: "
+	if secure {
+		c.address = strings.Replace(c.address, "tcp:", "tls:", 1)
+		cert, key := p.certificate()
+		c.tls = []string{"--tls-ca-file", cert, "--tls-cert", cert, "--tls-key", key}
+		compute += c.address + fmt.Sprintf("\n  tls: {ca_file: %s, cert_file: %s, key_file: %s}\n", cert, cert, key)
+	} else {
+		compute += c.address + "\n"
+	}
+	file := filepath.Join(p.work, "home", ".modelops", "bundle-env", "local.yaml")
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.write(file, string(data)+compute)
+	c.start("dask_scheduler", nil, "--host", c.address, "--dashboard-address", "127.0.0.1:0")
+	return c
+}
+
+func freePort(t *testing.T) int {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+func (p *person) write(path, text string) {
+	p.t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// certificate is one that is its own authority, for everybody on this machine.
+func (p *person) certificate() (cert, key string) {
+	p.t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "dask"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	cert, key = filepath.Join(p.work, "cert.pem"), filepath.Join(p.work, "key.pem")
+	p.write(cert, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
+	p.write(key, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})))
+	return cert, key
+}
+
+// start starts one of Dask's programs, which ends with the test.
+func (c *cluster) start(program string, environ []string, args ...string) *exec.Cmd {
+	c.t.Helper()
+	log, err := os.Create(filepath.Join(c.work, fmt.Sprintf("%s-%d.log", program, time.Now().UnixNano())))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	cmd := exec.Command(c.python, append(append([]string{"-m", "distributed.cli." + program}, args...), c.tls...)...)
+	cmd.Env = append(c.environ(), environ...)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		c.t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait()
+		close(ended)
+	}()
+	c.t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-ended:
+		case <-time.After(20 * time.Second):
+			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+			<-ended
+		}
+		_ = log.Close()
+		if c.t.Failed() {
+			words, _ := os.ReadFile(log.Name())
+			c.t.Logf("%s:\n%s", program, words)
+		}
+	})
+	return cmd
+}
+
+// worker starts a worker. One that starts and stops its processes fast is enough here: it
+// has no nanny.
+func (c *cluster) worker(environ []string, args ...string) *exec.Cmd {
+	return c.start("dask_worker", environ, append([]string{
+		c.address, "--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0", "--no-nanny", "--nthreads", "1", "--local-directory", c.t.TempDir(),
+	}, args...)...)
+}
+
+// study writes one of so many tasks.
+func (p *person) study(tasks int, wire string) {
+	p.write(filepath.Join(p.dir, "wire.py"), wire)
+	p.must("study", "grid", "--model", "model.sir", "--param", fmt.Sprintf("i=int:1:%d:%d", tasks, tasks), "--output", "study.json", "--force")
+}
+
+const quick = "def wire(entrypoint, params, seed):\n    return {'rows': b'x\\n%d\\n' % params['i']}\n"
+
+// The oldest and the newest version of distributed that is supported, with and without TLS;
+// workers that have no bundle-worker, and one that has an old one.
+func TestDaskVersions(t *testing.T) {
+	for _, test := range []struct {
+		version string
+		secure  bool
+	}{{"2022.12.1", false}, {"2026.8.0", true}} {
+		t.Run(test.version, func(t *testing.T) {
+			c := newCluster(t, test.version, test.secure)
+			old := filepath.Join(c.work, "old-worker")
+			c.write(old, "#!/bin/sh\necho '{\"name\":\"bundle-worker\",\"contract\":\"0.1\"}'\n")
+			if err := os.Chmod(old, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			c.worker([]string{"PATH=/usr/bin:/bin"})
+			c.worker([]string{"MODELOPS_BUNDLE_WORKER=" + old})
+			c.study(200, quick)
+			c.must("jobs", "submit", "study.json", "--wait")
+			if s := c.status("latest"); s.State != "SUCCEEDED" || s.Tasks["succeeded"] != 200 {
+				t.Errorf("%+v", s)
+			}
+			if log := c.must("jobs", "logs", "latest"); !strings.Contains(log, "distributed="+test.version) {
+				t.Errorf("no bridge of version %s:\n%s", test.version, log)
+			}
+		})
+	}
+}
+
+// A worker that cannot run tasks says why and closes, and the others run them; when there
+// are no others, that is the job's error. One that comes late is used.
+func TestDaskUnusableWorker(t *testing.T) {
+	c := newCluster(t, "2026.8.0", false)
+	broken := []string{"MODELOPS_BUNDLE_ENV_FILE=" + filepath.Join(c.work, "nothing.yaml")}
+	c.worker(broken)
+	c.study(300, "import time\ndef wire(entrypoint, params, seed):\n    time.sleep(0.05)\n    return {'rows': b'x\\n%d\\n' % params['i']}\n")
+	out, _, err := c.run("jobs", "submit", "study.json", "--wait", "--json")
+	if err == nil || !strings.Contains(out, "no worker can run tasks") || !strings.Contains(out, "bundle-worker serve did not start") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	c.worker(nil)
+	id := strings.TrimSpace(c.must("jobs", "submit", "study.json"))
+	c.until(id, func(s jobStatus) bool { return s.Tasks["succeeded"] > 20 })
+	c.worker(broken)
+	c.worker(nil)
+	c.until(id, func(s jobStatus) bool { return s.State != "RUNNING" && s.State != "SUBMITTED" })
+	if s := c.status(id); s.State != "SUCCEEDED" || s.Tasks["succeeded"] != 300 {
+		t.Errorf("%+v", s)
+	}
+	log := c.must("jobs", "logs", id)
+	if !strings.Contains(log, "a worker cannot run tasks, and closes") || !strings.Contains(log, "threads=2") {
+		t.Errorf("%s", log)
+	}
+}
+
+// What no worker of the cluster can ever run is refused before anything runs.
+func TestDaskResources(t *testing.T) {
+	c := newCluster(t, "2026.8.0", false)
+	c.worker(nil, "--resources", "cores=4 memory=2e9")
+	c.study(4, quick)
+	study := filepath.Join(c.dir, "study.json")
+	data, err := os.ReadFile(study)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(resources string) {
+		c.write(study, strings.Replace(string(data), "{", `{"resources":`+resources+`,`, 1))
+	}
+	ask(`{"cores":64}`)
+	out, _, err := c.run("jobs", "submit", "study.json", "--wait", "--json")
+	if err == nil || !strings.Contains(out, "no worker of the cluster can run a task with 64 cores; the largest has 4 cores") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	ask(`{"cores":4,"memory":"1Gi"}`)
+	c.must("jobs", "submit", "study.json", "--wait")
+	if s := c.status("latest"); s.State != "SUCCEEDED" {
+		t.Errorf("%+v", s)
+	}
+}
+
+// until waits until a job is as wanted.
+func (p *person) until(id string, wanted func(jobStatus) bool) {
+	p.t.Helper()
+	ticker := time.NewTicker(50 * time.Millisecond)
+	defer ticker.Stop()
+	deadline := time.After(2 * time.Minute)
+	for {
+		s := p.status(id)
+		if wanted(s) {
+			return
+		}
+		select {
+		case <-ticker.C:
+		case <-deadline:
+			p.t.Fatalf("%+v", s)
+		}
+	}
+}

@@ -1,0 +1,186 @@
+package localdask
+
+import (
+	"context"
+	_ "embed" // child.py
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops/internal/daemon"
+)
+
+// child.py runs one of Dask's programs, and ends with this process, however that ends.
+//
+//go:embed child.py
+var child []byte
+
+const (
+	startWithin = time.Minute // for the scheduler to listen
+	lookEvery   = 50 * time.Millisecond
+	restLeast   = time.Second // before a program that ended is started again
+	restMost    = 30 * time.Second
+	endWithin   = 15 * time.Second // for programs to end
+)
+
+// Serve is the cluster's process, see [daemon.Daemon.Serve].
+func Serve(ctx context.Context, dir string, options daemon.Options, log *slog.Logger) error {
+	c := Open(dir)
+	return c.Daemon.Serve(ctx, options, &server{Cluster: c, log: log}, log)
+}
+
+// server keeps a scheduler and workers alive.
+type server struct {
+	*Cluster
+	log  *slog.Logger
+	stop context.CancelFunc
+	all  sync.WaitGroup
+}
+
+// Prepare starts everything, and returns when the scheduler listens.
+func (s *server) Prepare(ctx context.Context) error {
+	spec, err := s.Spec()
+	if err != nil {
+		return err
+	}
+	if spec == nil {
+		return &contracts.Error{Code: contracts.CodeNotFound, Stage: contracts.StageProvision, Message: title + ": none was asked for", Hint: "mops infra up --with-dask"}
+	}
+	if err := s.choosePorts(spec); err != nil {
+		return err
+	}
+	work := filepath.Join(s.Dir, "work")
+	if err := errors.Join(os.RemoveAll(work), os.MkdirAll(work, 0o700)); err != nil {
+		return failed("make "+contracts.Quote(work), err)
+	}
+	if err := os.WriteFile(s.childPath(), child, 0o600); err != nil {
+		return failed("write "+contracts.Quote(s.childPath()), err)
+	}
+	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
+	s.keep(ctx, "scheduler", spec.Python, "distributed.cli.dask_scheduler",
+		"--host", "127.0.0.1", "--port", strconv.Itoa(spec.Scheduler), "--dashboard-address", fmt.Sprintf("127.0.0.1:%d", spec.Dashboard))
+	if err := listens(ctx, spec.Scheduler); err != nil {
+		return err
+	}
+	for n := range spec.Workers {
+		name := fmt.Sprintf("worker-%d", n)
+		args := []string{
+			"tcp://127.0.0.1:" + strconv.Itoa(spec.Scheduler), "--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0", "--name", name,
+			"--nthreads", strconv.Itoa(spec.Threads), "--nworkers", "1", "--local-directory", filepath.Join(work, name), "--resources", spec.resources(),
+		}
+		s.keep(ctx, name, spec.Python, "distributed.cli.dask_worker", args...)
+	}
+	return nil
+}
+
+func (s *server) childPath() string { return filepath.Join(s.Dir, "work", "child.py") }
+
+// resources are a worker's, as tasks ask for them.
+func (s *Spec) resources() string {
+	text := fmt.Sprintf("cores=%d", s.Threads)
+	if s.Memory > 0 {
+		text += fmt.Sprintf(" memory=%d", s.Memory)
+	}
+	return text
+}
+
+// choosePorts takes the ports of before where they can be had, so that the environment
+// file stays true, and writes down which they are.
+func (s *server) choosePorts(spec *Spec) error {
+	for _, port := range []*int{&spec.Scheduler, &spec.Dashboard} {
+		listener, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", *port))
+		if err != nil {
+			s.log.Warn("the port cannot be had: taking a free one", "port", *port, "reason", err)
+			if listener, err = net.Listen("tcp4", "127.0.0.1:0"); err != nil {
+				return failed("listen on 127.0.0.1", err)
+			}
+		}
+		defer listener.Close() // not before both are chosen
+		*port = listener.Addr().(*net.TCPAddr).Port
+	}
+	return s.write(spec)
+}
+
+// listens waits until somebody listens on the port.
+func listens(ctx context.Context, port int) error {
+	ctx, cancel := context.WithTimeout(ctx, startWithin)
+	defer cancel()
+	ticker := time.NewTicker(lookEvery)
+	defer ticker.Stop()
+	for {
+		conn, err := net.Dial("tcp4", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			return conn.Close()
+		}
+		select {
+		case <-ctx.Done():
+			return failed("start the scheduler", fmt.Errorf("it does not listen within %s", startWithin))
+		case <-ticker.C:
+		}
+	}
+}
+
+// keep runs a program, again and again, until ctx ends.
+func (s *server) keep(ctx context.Context, name, python, module string, args ...string) {
+	s.all.Go(func() {
+		rest := restLeast
+		for {
+			began := time.Now()
+			err := s.run(ctx, python, module, args)
+			if ctx.Err() != nil {
+				return
+			}
+			if time.Since(began) > restMost {
+				rest = restLeast
+			}
+			s.log.Warn("a program ended, and is started again", "program", name, "reason", err, "in", rest)
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(rest):
+			}
+			rest = min(2*rest, restMost)
+		}
+	})
+}
+
+func (s *server) run(ctx context.Context, python, module string, args []string) error {
+	cmd := exec.CommandContext(ctx, python, append([]string{s.childPath(), module}, args...)...)
+	cmd.Dir = s.Dir
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	in, owned, err := os.Pipe() // its end is this process's, and the sign for the program to end
+	if err != nil {
+		return err
+	}
+	defer owned.Close()
+	cmd.Stdin = in
+	cmd.Cancel = owned.Close
+	cmd.WaitDelay = endWithin
+	err = cmd.Start()
+	_ = in.Close()
+	if err != nil {
+		return err
+	}
+	return cmd.Wait()
+}
+
+// Routes adds nothing: the cluster has ports of its own.
+func (s *server) Routes(*http.ServeMux) {}
+
+// Close ends everything.
+func (s *server) Close() error {
+	if s.stop != nil {
+		s.stop()
+	}
+	s.all.Wait()
+	return nil
+}
