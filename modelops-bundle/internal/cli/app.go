@@ -29,6 +29,8 @@ func newApp() *cli.App {
 			untagCommand(),
 			inspectCommand(),
 			verifyCommand(),
+			addCommand(),
+			removeCommand(),
 			envCommand(),
 		},
 	})
