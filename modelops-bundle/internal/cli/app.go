@@ -31,6 +31,10 @@ func newApp() *cli.App {
 			verifyCommand(),
 			addCommand(),
 			removeCommand(),
+			listCommand(),
+			registerModelCommand(),
+			registerTargetCommand(),
+			targetSetCommand(),
 			envCommand(),
 		},
 	})

@@ -59,16 +59,16 @@ func runPush(c *cli.Context) error {
 		return err
 	}
 	defer root.Close()
-	sources, err := s.scan(root, state)
+	sources, restore, err := s.snapshot(root, state)
 	if err != nil {
-		return err
-	}
-	if err := checkLock(c, root, sources); err != nil {
 		return err
 	}
 	result, err := s.repository.Push(c.Context, root, sources, bundleoci.PushOptions{
 		Tag: tag, Base: state.Bases[s.baseKey(tag)], Force: c.Bool("force"), Known: state.Known(s.repository.Location),
 	})
+	if err != nil {
+		restore()
+	}
 	if moved, ok := errors.AsType[*bundleoci.MovedError](err); ok {
 		return s.explainMove(err, moved)
 	}

@@ -44,6 +44,7 @@ func TestScript(t *testing.T) {
 			"saveline":    saveLine,
 			"clock":       clock,
 			"status":      exitStatus,
+			"sums":        registrySums,
 		},
 	})
 }
@@ -156,5 +157,16 @@ func exitStatus(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	if fmt.Sprint(code) != args[0] {
 		ts.Fatalf("exit code %d, want %s", code, args[0])
+	}
+}
+
+// sums holds when every file below models and data that registry.yaml names has its true
+// digest there, and there is one.
+func registrySums(ts *testscript.TestScript, _ bool, _ []string) {
+	registry := ts.ReadFile(".modelops-bundle/registry.yaml")
+	for _, file := range []string{"models/m.py", "data/a.csv"} {
+		if digest := string(contracts.DigestOf([]byte(ts.ReadFile(file)))); !strings.Contains(registry, digest) {
+			ts.Fatalf("%s has digest %s, which registry.yaml does not have:\n%s", file, digest, registry)
+		}
 	}
 }
