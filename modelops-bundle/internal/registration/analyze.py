@@ -120,7 +120,10 @@ class Project:
             for item in node.body:
                 if isinstance(item, (ast.FunctionDef, ast.AsyncFunctionDef)):
                     outputs += [o for o in map(lambda d: output(d, item.name), item.decorator_list) if o and o not in outputs]
-        model = any(cls == "BaseModel" and where.split(".")[0] not in NOT_MODELS for where, cls in ends)
+        # A package of the bundle's own may have the BaseModel.
+        bases = ends + [(m.path, node.name) for m, node in own[1:]]
+        other = any(where.split(".")[0] in NOT_MODELS for where, _ in ends)
+        model = not other and any(cls == "BaseModel" for _, cls in bases)
         return {"line": module.classes[name].lineno, "model": model, "outputs": outputs}
 
     def imports(self, path, seen):
