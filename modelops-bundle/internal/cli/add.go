@@ -55,33 +55,41 @@ type listedAnswer struct {
 type listing struct {
 	project *project.Project
 	root    *os.Root
-	paths   []string
+	tracks  bool     // it keeps an explicit list
+	listed  []string // the list, those that are gone included; without one, the paths
+	paths   []string // what the bundle has now
 }
 
-// openListing opens the project without an environment; the caller closes the root.
-func openListing(c *cli.Context) (*listing, error) {
+// openListing opens the project without an environment; the caller closes the root. With
+// lenient, files on an explicit list that cannot be in a bundle are no error.
+func openListing(c *cli.Context, lenient bool) (*listing, error) {
 	p, err := project.Open(command.EnvOf(c).Dir)
 	if err != nil {
 		return nil, err
 	}
-	root, err := (&session{project: p}).root()
-	if err != nil {
+	l := &listing{project: p}
+	if l.listed, l.tracks, err = p.Tracked(); err != nil {
 		return nil, err
 	}
-	sources, err := bundle.Scan(root)
-	if err != nil {
-		_ = root.Close()
+	if l.root, err = (&session{project: p}).root(); err != nil {
 		return nil, err
 	}
-	l := &listing{project: p, root: root}
+	sources, err := bundle.Scan(l.root)
+	if err != nil && !(lenient && l.tracks) {
+		_ = l.root.Close()
+		return nil, err
+	}
 	for _, s := range sources {
 		l.paths = append(l.paths, s.Path)
+	}
+	if !l.tracks {
+		l.listed = slices.Clone(l.paths)
 	}
 	return l, nil
 }
 
 func runAdd(c *cli.Context) error {
-	l, err := openListing(c)
+	l, err := openListing(c, false)
 	if err != nil {
 		return err
 	}
@@ -96,7 +104,11 @@ func runAdd(c *cli.Context) error {
 		added = append(added, found...)
 	}
 	for _, p := range added {
-		if problem := bundle.CheckPath(p); problem != "" {
+		problem := bundle.CheckPath(p)
+		if info, err := l.root.Stat(p); problem == "" && (err != nil || !info.Mode().IsRegular()) {
+			problem = "is no file, or a link to none in the project"
+		}
+		if problem != "" {
 			problems = append(problems, contracts.Problem{Field: contracts.Quote(p), Message: problem})
 		}
 	}
@@ -120,7 +132,7 @@ func (l *listing) find(cwd, arg string) ([]string, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, missing(arg)
 	case err != nil:
-		return nil, err
+		return nil, errors.New("cannot be read, or is a link to none in the project")
 	case !info.IsDir():
 		return []string{rel}, nil
 	}
@@ -150,7 +162,7 @@ func (l *listing) find(cwd, arg string) ([]string, error) {
 }
 
 func runRemove(c *cli.Context) error {
-	l, err := openListing(c)
+	l, err := openListing(c, true)
 	if err != nil {
 		return err
 	}
@@ -163,7 +175,7 @@ func runRemove(c *cli.Context) error {
 			return err
 		}
 		before := len(removed)
-		for _, p := range l.paths {
+		for _, p := range l.listed {
 			if within(p, rel) {
 				removed = append(removed, p)
 			}
@@ -202,23 +214,23 @@ func missing(arg string) error {
 func (l *listing) track(c *cli.Context, added, removed []string) error {
 	answer := listedAnswer{Added: []string{}, Removed: []string{}}
 	for _, p := range added {
-		if !slices.Contains(l.paths, p) {
-			l.paths = append(l.paths, p)
+		if !slices.Contains(l.listed, p) {
+			l.listed = append(l.listed, p)
 			answer.Added = append(answer.Added, p)
 		}
 	}
 	for _, p := range slices.Compact(slices.Sorted(slices.Values(removed))) {
-		l.paths = slices.DeleteFunc(l.paths, func(other string) bool { return other == p })
+		l.listed = slices.DeleteFunc(l.listed, func(other string) bool { return other == p })
 		answer.Removed = append(answer.Removed, p)
 	}
-	answer.Files = len(l.paths)
-	if problems := bundle.CheckPaths(l.paths); len(problems) > 0 {
+	answer.Files = len(l.listed)
+	if problems := bundle.CheckPaths(l.listed); len(added) > 0 && len(problems) > 0 {
 		return &contracts.Error{
 			Code: contracts.CodeInvalidBundle, Stage: contracts.StagePack,
 			Message: "these files cannot be in one bundle", Hint: "rename them, or leave them out", Problems: problems,
 		}
 	}
-	if err := l.project.Track(l.paths); err != nil {
+	if err := l.project.Track(l.listed); err != nil {
 		return err
 	}
 	return command.Print(c, answer, func(w io.Writer) {

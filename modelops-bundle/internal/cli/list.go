@@ -26,7 +26,7 @@ func listCommand() *cli.Command {
 }
 
 func runList(c *cli.Context) error {
-	l, err := openListing(c)
+	l, err := openListing(c, false)
 	if err != nil {
 		return err
 	}

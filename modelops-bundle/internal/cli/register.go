@@ -73,7 +73,7 @@ type registerAnswer struct {
 type register func(*registration.Registry, registration.Snapshot, registration.Analysis, registration.Request) ([]registration.Change, []contracts.Problem)
 
 func runRegister(c *cli.Context, only []string, put register) error {
-	l, err := openListing(c)
+	l, err := openListing(c, false)
 	if err != nil {
 		return err
 	}
@@ -145,7 +145,6 @@ type gathering struct {
 	registry   *registration.Registry
 	snapshot   registration.Snapshot // what the bundle will have
 	candidates registration.Snapshot // what Python may find: with an explicit list, files that are not on it yet, too
-	tracks     bool
 	problems   []contracts.Problem
 }
 
@@ -154,9 +153,8 @@ func newGathering(c *cli.Context, l *listing, registry *registration.Registry) (
 	for _, p := range l.paths {
 		g.snapshot[p], g.candidates[p] = true, true
 	}
-	var err error
-	if g.tracks, err = l.project.Tracks(); err != nil || !g.tracks {
-		return g, err
+	if !l.tracks {
+		return g, nil
 	}
 	all, err := l.find(l.project.Dir, ".")
 	for _, p := range all {
@@ -235,8 +233,8 @@ func splitName(arg string) (file, name string) {
 // keep writes the registry, and puts what it needs on the project's explicit list where
 // there is one.
 func (g *gathering) keep(registry *registration.Registry) error {
-	if g.tracks {
-		paths := append(slices.Clone(g.list.paths), bundle.RegistryFile)
+	if g.list.tracks {
+		paths := append(slices.Clone(g.list.listed), bundle.RegistryFile)
 		for _, file := range registry.Files() {
 			if !g.candidates[file] {
 				continue

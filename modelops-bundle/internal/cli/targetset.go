@@ -101,7 +101,7 @@ func unknownID(what, id string, known []string) error {
 }
 
 func editSets(c *cli.Context, edit func(*registration.Registry) error) error {
-	l, err := openListing(c)
+	l, err := openListing(c, false)
 	if err != nil {
 		return err
 	}

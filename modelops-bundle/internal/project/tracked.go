@@ -43,16 +43,22 @@ func realPath(path string) string {
 	return path
 }
 
-// Tracks says whether the project keeps an explicit list of its files.
-func (p *Project) Tracks() (bool, error) {
-	_, err := os.Lstat(p.path(bundle.TrackedFile))
+// Tracked is the explicit list of the project's files, those that are gone included, and
+// whether it keeps one.
+func (p *Project) Tracked() (paths []string, tracks bool, err error) {
+	data, err := os.ReadFile(p.path(bundle.TrackedFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+		return nil, false, nil
 	}
 	if err != nil {
-		return false, unreadable(p.path(bundle.TrackedFile), err)
+		return nil, false, unreadable(p.path(bundle.TrackedFile), err)
 	}
-	return true, nil
+	for line := range strings.Lines(string(data)) {
+		if line = strings.TrimRight(line, "\r\n"); line != "" {
+			paths = append(paths, line)
+		}
+	}
+	return paths, true, nil
 }
 
 // Track makes paths the explicit list of the project's files.
