@@ -2,6 +2,7 @@ package registration
 
 import (
 	"fmt"
+	"maps"
 	"path"
 	"reflect"
 	"regexp"
@@ -218,7 +219,8 @@ func (r *Registry) putModel(snapshot Snapshot, m Model, q Request) (Change, *con
 // dropModels removes the entries of a file whose class is not among those it has.
 func (r *Registry) dropModels(file string, classes []string) []Change {
 	var changes []Change
-	for id, m := range r.Models {
+	for _, id := range slices.Sorted(maps.Keys(r.Models)) {
+		m := r.Models[id]
 		if m.Path == file && !slices.Contains(classes, m.ClassName) {
 			delete(r.Models, id)
 			changes = append(changes, Change{Kind: "removed", ID: id, Entry: m.Entrypoint})
@@ -314,7 +316,8 @@ func (r *Registry) putTarget(t Target, id string, q Request) (Change, *contracts
 
 func (r *Registry) dropTargets(file string, functions []string) []Change {
 	var changes []Change
-	for id, t := range r.Targets {
+	for _, id := range slices.Sorted(maps.Keys(r.Targets)) {
+		t := r.Targets[id]
 		_, function, _ := strings.Cut(t.Entrypoint, ":")
 		if t.Path != file || slices.Contains(functions, function) {
 			continue
