@@ -61,11 +61,8 @@ func runPush(c *cli.Context) error {
 		return err
 	}
 	defer root.Close()
-	sources, err := s.scan(root, state)
+	sources, restore, err := s.snapshot(root, state)
 	if err != nil {
-		return err
-	}
-	if err := checkLock(c, root, sources); err != nil {
 		return err
 	}
 	bundle.Place(sources, s.project.Config.Storage)
@@ -73,12 +70,16 @@ func runPush(c *cli.Context) error {
 		Tag: tag, Base: state.Bases[s.baseKey(tag)], Force: c.Bool("force"), Known: state.Known(s.repository.Location),
 	}
 	if c.Bool("dry-run") {
+		defer restore()
 		return s.planPush(root, sources, opts)
 	}
 	progress := command.NewTransfer(c, "push")
 	opts.Progress = progress
 	result, err := s.repository.Push(c.Context, root, sources, opts)
 	progress.End()
+	if err != nil {
+		restore()
+	}
 	if moved, ok := errors.AsType[*bundleoci.MovedError](err); ok {
 		return s.explainMove(err, moved)
 	}

@@ -49,6 +49,7 @@ func TestScript(t *testing.T) {
 			"status":      exitStatus,
 			"bytes":       writeBytes,
 			"damage":      damage,
+			"sums":        registrySums,
 		},
 	})
 }
@@ -206,4 +207,15 @@ func damage(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	data[len(data)/2] ^= 1
 	ts.Check(os.WriteFile(largest, data, 0o644))
+}
+
+// sums holds when every file below models and data that registry.yaml names has its true
+// digest there, and there is one.
+func registrySums(ts *testscript.TestScript, _ bool, _ []string) {
+	registry := ts.ReadFile(".modelops-bundle/registry.yaml")
+	for _, file := range []string{"models/m.py", "data/a.csv"} {
+		if digest := string(contracts.DigestOf([]byte(ts.ReadFile(file)))); !strings.Contains(registry, digest) {
+			ts.Fatalf("%s has digest %s, which registry.yaml does not have:\n%s", file, digest, registry)
+		}
+	}
 }
