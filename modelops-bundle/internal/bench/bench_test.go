@@ -27,7 +27,7 @@ func TestCounts(t *testing.T) {
 		}
 	}
 	seen := map[string]figure{}
-	err := run(filepath.Join(dir, "station"), clients()[0], base, []string{edit}, link{}, [2]string{bin, ""}, func(step string, f figure) {
+	err := run(t.Context(), filepath.Join(dir, "station"), clients()[0], base, []string{edit}, link{}, [2]string{bin, ""}, func(step string, f figure) {
 		seen[step] = f
 	})
 	if err != nil {

@@ -5,12 +5,15 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/modelops-suite/modelops-go/modelops-bundle/internal/bench/workload"
@@ -34,7 +37,10 @@ func main() {
 	flag.StringVar(&o.clients, "clients", "", "only the clients of these `NAMES`, comma-separated")
 	flag.Parse()
 	o.workloads, o.links = flag.Args(), strings.Fields(*links)
-	if err := bench(o); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := bench(ctx, o)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -73,7 +79,7 @@ func chosen(names []string) ([]family, error) {
 	return out, nil
 }
 
-func bench(o options) error {
+func bench(ctx context.Context, o options) error {
 	picks, err := chosen(o.workloads)
 	if err != nil {
 		return err
@@ -95,7 +101,7 @@ func bench(o options) error {
 			return err
 		}
 		for _, f := range picks {
-			if err := measureFamily(dir, o, l, f, results); err != nil {
+			if err := measureFamily(ctx, dir, o, l, f, results); err != nil {
 				return err
 			}
 		}
@@ -119,7 +125,7 @@ func linkNamed(name string) (link, error) {
 }
 
 // measureFamily takes every client through the family in turn, round by round.
-func measureFamily(dir string, o options, l link, f family, results *results) error {
+func measureFamily(ctx context.Context, dir string, o options, l link, f family, results *results) error {
 	if l.rate > 0 && f.base == "W2" {
 		return nil // not one of the targets' workloads on a slow link
 	}
@@ -147,7 +153,7 @@ func measureFamily(dir string, o options, l link, f family, results *results) er
 				continue
 			}
 			fmt.Fprintf(os.Stderr, "%s %s, round %d of %d: %s\n", l.name, f.base, round+1, o.rounds, c.name)
-			err := run(filepath.Join(dir, "station"), c, base, edits, l, [2]string{o.bin, o.peers}, func(step string, fig figure) {
+			err := run(ctx, filepath.Join(dir, "station"), c, base, edits, l, [2]string{o.bin, o.peers}, func(step string, fig figure) {
 				results.add(l.name, f.base, step, c.name, fig)
 			})
 			if err != nil {

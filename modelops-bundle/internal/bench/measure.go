@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -38,7 +39,7 @@ type course struct {
 
 // run takes the client through every step of the workload. What the client cannot do is
 // recorded as failed and ends its course.
-func run(dir string, c client, base string, edits []string, l link, programs [2]string, record func(string, figure)) error {
+func run(ctx context.Context, dir string, c client, base string, edits []string, l link, programs [2]string, record func(string, figure)) error {
 	registry, err := startRegistry()
 	if err != nil {
 		return err
@@ -58,10 +59,13 @@ func run(dir string, c client, base string, edits []string, l link, programs [2]
 		return err
 	}
 	w := &course{s, c, registry, relay, record}
-	return w.steps(base, edits)
+	if err := w.steps(ctx, base, edits); err != nil {
+		return err
+	}
+	return ctx.Err()
 }
 
-func (w *course) steps(base string, edits []string) error {
+func (w *course) steps(ctx context.Context, base string, edits []string) error {
 	if _, err := copyTree(w.source, base, ""); err != nil {
 		return err
 	}
@@ -72,15 +76,15 @@ func (w *course) steps(base string, edits []string) error {
 	}
 	if w.client.prepare != nil {
 		for _, i := range w.client.prepare(w.station) {
-			if _, _, err := w.measure(i); err != nil {
+			if _, _, err := w.measure(ctx, i); err != nil {
 				return err
 			}
 		}
 	}
 	name := filepath.Base(base)
-	w.push(name + " push cold")
-	w.push(name + " push again")
-	if !w.pull(name+" pull cold", "cold", base) || !w.pull(name+" pull warm", "warm", base) {
+	w.push(ctx, name+" push cold")
+	w.push(ctx, name+" push again")
+	if !w.pull(ctx, name+" pull cold", "cold", base) || !w.pull(ctx, name+" pull warm", "warm", base) {
 		return nil
 	}
 	for _, edit := range edits {
@@ -88,27 +92,27 @@ func (w *course) steps(base string, edits []string) error {
 		if _, err := copyTree(w.source, edit, base); err != nil {
 			return err
 		}
-		w.push(name + " push edit")
-		if !w.pull(name+" pull edit", "edit", edit) {
+		w.push(ctx, name+" push edit")
+		if !w.pull(ctx, name+" pull edit", "edit", edit) {
 			return nil
 		}
 		// Back to the base, for the next edit is one of it too.
 		if _, err := copyTree(w.source, base, edit); err != nil {
 			return err
 		}
-		w.push("")
-		w.pull("", "edit", base)
+		w.push(ctx, "")
+		w.pull(ctx, "", "edit", base)
 	}
 	return nil
 }
 
 // push measures a push; a step without a name is not recorded.
-func (w *course) push(step string) {
+func (w *course) push(ctx context.Context, step string) {
 	i, err := w.client.push(w.station)
 	var f figure
 	var out string
 	if err == nil {
-		f, out, err = w.measure(i)
+		f, out, err = w.measure(ctx, i)
 	}
 	if err != nil {
 		f.failed = err.Error()
@@ -122,8 +126,8 @@ func (w *course) push(step string) {
 }
 
 // pull measures a pull and sees that what arrived is what was pushed.
-func (w *course) pull(step, kind, want string) bool {
-	f, out, err := w.measure(w.client.pull(w.station, kind))
+func (w *course) pull(ctx context.Context, step, kind, want string) bool {
+	f, out, err := w.measure(ctx, w.client.pull(w.station, kind))
 	if err == nil {
 		err = arrived(want, w.target, filepath.Join(w.target, "source"), strings.TrimSpace(out))
 	}
@@ -137,9 +141,9 @@ func (w *course) pull(step, kind, want string) bool {
 }
 
 // measure runs a command to its end.
-func (w *course) measure(i invocation) (figure, string, error) {
+func (w *course) measure(ctx context.Context, i invocation) (figure, string, error) {
 	var stdout, stderr bytes.Buffer
-	command := exec.Command(i.argv[0], i.argv[1:]...)
+	command := exec.CommandContext(ctx, i.argv[0], i.argv[1:]...)
 	command.Dir, command.Env, command.Stdout, command.Stderr = i.dir, w.environ(i.home), &stdout, &stderr
 	begin := time.Now()
 	err := command.Run()
