@@ -114,12 +114,7 @@ func (r *results) tables(b *strings.Builder) {
 		done = append(done, key)
 		fmt.Fprintf(b, "\n## %s\n\n| client | wall s | CPU s | memory MiB | sent kB | received kB | requests | of best peer | of floor |\n|---|---|---|---|---|---|---|---|---|\n", key)
 		best, _ := r.best(first.link, first.step)
-		var low time.Duration
-		for _, row := range r.rows {
-			if f, ok := row.median(); ok && row.link == first.link && row.family == first.family && row.step == "floor" {
-				low = f.wall
-			}
-		}
+		low := r.floor(first.link, first.family)
 		for _, row := range r.rows {
 			if row.link != first.link || row.step != first.step {
 				continue
@@ -133,6 +128,17 @@ func (r *results) tables(b *strings.Builder) {
 				f.memory>>20, float64(f.up)/1e3, float64(f.down)/1e3, f.requests, ratio(f.wall, best), ratio(f.wall, low))
 		}
 	}
+}
+
+// floor is the time of copying and hashing a family's base; 0 where it was not measured.
+func (r *results) floor(link, family string) time.Duration {
+	for _, row := range r.rows {
+		if row.link == link && row.family == family && row.step == "floor" {
+			f, _ := row.median()
+			return f.wall
+		}
+	}
+	return 0
 }
 
 func ratio(a, b time.Duration) string {
@@ -162,7 +168,9 @@ registry counts the bytes of TCP's payload, HTTP's headers included, and on the 
 registry's log. What was pulled is compared with what was pushed after each pull, outside the
 time. CPU is user and system time of the client's processes; memory is that of the largest. The
 floor is a loop that copies and hashes the same files. Push edit and pull edit follow a push
-and pull of the workload that was edited. On W2 and W3 only the clients that are fit for them
-take part; on the WAN, W3 and its edits have an eighth of their size.
+and pull of the workload that was edited. W2 is measured against crane and oras with one tar, W3
+against oras, and on the WAN W1 against oras and crane: the others need many times as long
+there. On the WAN, W3 and its edits have an eighth of their size. kit is missing: its Go module
+could not be had.
 
 `

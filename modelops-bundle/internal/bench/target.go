@@ -14,7 +14,8 @@ type target struct {
 	loopback, wan float64 // of the best peer's time
 	bytes         int64   // in both directions
 	requests      int
-	none          bool // not one byte and not one request
+	none          bool    // not one byte and not one request
+	floor         float64 // of the floor's time, on the loopback
 }
 
 var targets = []target{
@@ -32,8 +33,8 @@ var targets = []target{
 	{step: "W2b push edit", loopback: 0.15, wan: 0.15, bytes: 1.5e6, requests: 12},
 	{step: "W2b pull edit", loopback: 0.15, wan: 0.15, bytes: 1.5e6, requests: 12},
 	{step: "W2 pull warm", loopback: 0.05, wan: 0.05, none: true},
-	{step: "W3 push cold", loopback: 1.0, wan: 1.0, bytes: 2169e6, requests: 1200},
-	{step: "W3 pull cold", loopback: 1.0, wan: 1.0, bytes: 2169e6, requests: 600},
+	{step: "W3 push cold", loopback: 1.0, wan: 1.0, bytes: 2169e6, requests: 1200, floor: 1.5},
+	{step: "W3 pull cold", loopback: 1.0, wan: 1.0, bytes: 2169e6, requests: 600, floor: 1.5},
 	{step: "W5 push edit", loopback: 0.3, wan: 0.02, bytes: 16e6, requests: 20},
 	{step: "W5 pull edit", loopback: 0.7, wan: 0.02, bytes: 16e6, requests: 20},
 	{step: "W5ins push edit", loopback: 0.3, wan: 0.02, bytes: 16e6, requests: 20},
@@ -73,6 +74,10 @@ func (t target) line(r *results) string {
 		if best, name := r.best(link, t.step); name != "" {
 			is := float64(f.wall) / float64(best)
 			add("time, of "+name+"'s", fmt.Sprint(limit), fmt.Sprintf("%.2f", is), is <= limit)
+		}
+		if low := r.floor(link, row.family); t.floor > 0 && low > 0 && link == "loopback" {
+			is := float64(f.wall) / float64(low)
+			add("time, of the floor's", fmt.Sprint(t.floor), fmt.Sprintf("%.2f", is), is <= t.floor)
 		}
 		if t.bytes > 0 || t.none {
 			add("bytes", fmt.Sprint(t.bytes), fmt.Sprint(f.up+f.down), f.up+f.down <= t.bytes)
