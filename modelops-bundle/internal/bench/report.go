@@ -88,6 +88,11 @@ func (r *results) page(o options) string {
 	fmt.Fprintf(&b, "# Benchmarks\n\nWritten by `make bench`: medians of %d interleaved rounds on %s.\n", r.rounds, r.begun.UTC().Format(time.DateOnly))
 	fmt.Fprintf(&b, "%d cores, %s/%s, %s. The machine may have had other work: read ratios, and CPU before wall.\n\n",
 		runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version())
+	asked := "all"
+	if len(o.workloads) > 0 {
+		asked = strings.Join(o.workloads, ", ")
+	}
+	fmt.Fprintf(&b, "Measured in this run: %s, on %s.\n\n", asked, strings.Join(o.links, " and "))
 	b.WriteString(method)
 	for _, c := range clients() {
 		if !slices.ContainsFunc(r.rows, func(have *row) bool { return have.client == c.name }) {
