@@ -174,8 +174,8 @@ registry's log. What was pulled is compared with what was pushed after each pull
 time. CPU is user and system time of the client's processes; memory is that of the largest. The
 floor is a loop that copies and hashes the same files. Push edit and pull edit follow a push
 and pull of the workload that was edited. W2 is measured against crane and oras with one tar, W3
-against oras, and on the WAN W1 against oras and crane: the others need many times as long
-there. On the WAN, W3 and its edits have an eighth of their size. kit is missing: its Go module
+against oras, and on the WAN W1 against oras and crane; with the others a run would take too
+long. On the WAN, W3 and its edits have an eighth of their size. kit is missing: its Go module
 could not be had.
 
 `
