@@ -12,7 +12,7 @@ RACE    := $(if $(shell command -v $${CC:-gcc} 2>/dev/null || command -v cc 2>/d
 PACKAGES = $(foreach m,$(MODULES),./$(m)/...)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-dask test check bench tidy docs cross peers readers azurite s3 pulumi test-azure clean
+.PHONY: help build demo demo-dask test check bench bench-go bench-peers tidy docs cross peers readers azurite s3 pulumi test-azure clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -89,7 +89,20 @@ check: build ## formatting, vet, generated documents, cross-compilation of every
 	GOOS=darwin $(GO) vet $(PACKAGES)
 	$(MAKE) test
 
-bench: build ## measure, as ratios within one run
+bench-peers: ## build oras, crane and regctl from their Go modules into .cache/bench-peers/
+	@mkdir -p .cache/bench-peers
+	cd modelops-bundle/internal/bench/peers && GOWORK=off $(GO) build -mod=readonly -o $(CURDIR)/.cache/bench-peers/ \
+		oras.land/oras/cmd/oras github.com/google/go-containerregistry/cmd/crane github.com/regclient/regclient/cmd/regctl
+
+# make bench BENCH="W1 W4 W4csv" ROUNDS=1 LINKS=loopback is a look of two minutes, and
+# writes no page.
+ROUNDS ?= 3
+LINKS  ?= loopback wan
+bench: build bench-peers ## move directories, against other clients, and write docs/benchmarks.md (BENCH="W1 W4": these only)
+	$(GO) run ./modelops-bundle/internal/bench -bin $(BIN) -peers .cache/bench-peers -rounds $(ROUNDS) -links "$(LINKS)" \
+		$(if $(BENCH),$(BENCH),-out docs/benchmarks.md)
+
+bench-go: build ## run the Go benchmarks: what single packages cost
 	MODELOPS_TEST_BIN=$(CURDIR)/$(BIN) MODELOPS_TEST_DASK=$(CURDIR)/.cache/dask $(GO) test -run '^$$' -bench . -benchtime 3x $(PACKAGES)
 
 tidy: ## tidy every go.mod, which go.work alone cannot do

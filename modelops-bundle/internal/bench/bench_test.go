@@ -1,0 +1,65 @@
+//go:build unix
+
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/modelops-suite/modelops-go/modelops-bundle/internal/bench/workload"
+)
+
+// TestCounts takes our own program through a typical project and its edit, and holds it
+// to the targets that no load of the machine can move: how often it asks the registry.
+func TestCounts(t *testing.T) {
+	bin := os.Getenv("MODELOPS_TEST_BIN")
+	if bin == "" || !available("docker-registry") {
+		t.Skip("needs make build and Debian's docker-registry")
+	}
+	dir := t.TempDir()
+	base, edit := filepath.Join(dir, "W1"), filepath.Join(dir, "W4")
+	for _, d := range []string{base, edit} {
+		if err := workload.Write(d, filepath.Base(d), false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen := map[string]figure{}
+	err := run(t.Context(), filepath.Join(dir, "station"), clients()[0], base, []string{edit}, link{}, [2]string{bin, ""}, func(step string, f figure) {
+		seen[step] = f
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range targets {
+		f, ok := seen[want.step]
+		if !ok {
+			if strings.HasPrefix(want.step, "W1 ") || strings.HasPrefix(want.step, "W4 ") {
+				t.Errorf("%s was not measured", want.step)
+			}
+			continue
+		}
+		t.Logf("%s: %d requests, %d bytes up, %d down", want.step, f.requests, f.up, f.down)
+		if f.failed != "" {
+			t.Errorf("%s: %s", want.step, f.failed)
+			continue
+		}
+		if want.none {
+			continue // not reached yet
+		}
+		if f.requests == 0 || f.requests > want.requests {
+			t.Errorf("%s: %d requests, want 1 to %d", want.step, f.requests, want.requests)
+		}
+		// What a cold transfer sends is the compressor's; an edit's is the format's.
+		if !strings.HasSuffix(want.step, "cold") && f.up+f.down > want.bytes {
+			t.Errorf("%s: %d bytes, want at most %d", want.step, f.up+f.down, want.bytes)
+		}
+	}
+}
+
+func available(program string) bool {
+	_, err := exec.LookPath(program)
+	return err == nil
+}
