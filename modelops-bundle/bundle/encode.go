@@ -36,14 +36,27 @@ func Encode(raw []byte, kind Kind) (Blob, []byte) {
 }
 
 func (b Blob) encode(raw []byte) (Blob, []byte) {
-	if promising(raw, b.Kind) {
-		if stored := compress(raw, b.Kind); pays(len(stored), len(raw)) {
-			b.Stored, b.StoredSize, b.Encoding = contracts.DigestOf(stored), int64(len(stored)), Zstd
-			return b, stored
-		}
+	if !promising(raw, b.Kind) {
+		return b.plain(), raw
 	}
+	return b.encodeInto(raw, make([]byte, 0, len(raw)/2))
+}
+
+// plain is the blob stored as it is.
+func (b Blob) plain() Blob {
 	b.Stored, b.StoredSize, b.Encoding = b.Raw, b.RawSize, Identity
-	return b, raw
+	return b
+}
+
+// encodeInto compresses into room where that is large enough, and keeps raw when it did
+// not pay.
+func (b Blob) encodeInto(raw, room []byte) (Blob, []byte) {
+	stored := compressInto(room, raw, b.Kind)
+	if !pays(len(stored), len(raw)) {
+		return b.plain(), raw
+	}
+	b.Stored, b.StoredSize, b.Encoding = contracts.DigestOf(stored), int64(len(stored)), Zstd
+	return b, stored
 }
 
 func pays(stored, raw int) bool { return stored <= raw-(raw+payPart-1)/payPart }
@@ -79,13 +92,18 @@ func (b Blob) Decode(stored []byte) ([]byte, error) {
 // compress is the format's encoder: one frame, no checksum (the digests are that), at a
 // level that depends on the kind.
 func compress(raw []byte, kind Kind) []byte {
+	return compressInto(make([]byte, 0, len(raw)/2), raw, kind)
+}
+
+// compressInto is compress into room where that is large enough.
+func compressInto(room, raw []byte, kind Kind) []byte {
 	level := zstd.SpeedDefault
 	if kind == Chunk {
 		level = zstd.SpeedFastest
 	}
 	encoder := encoders[level].Get().(*zstd.Encoder)
 	defer encoders[level].Put(encoder)
-	return encoder.EncodeAll(raw, make([]byte, 0, len(raw)/2))
+	return encoder.EncodeAll(raw, room)
 }
 
 // decompressBlob reads a frame of exactly size raw bytes; memory for more is never

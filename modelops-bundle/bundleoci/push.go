@@ -27,6 +27,8 @@ type PushOptions struct {
 	// Known are bundles that this side pushed to or pulled from this repository. Their
 	// blobs are taken as present.
 	Known []contracts.Digest
+	// Cache says which files need not be read; nil for none.
+	Cache *bundle.Cache
 	// Progress is told how far the push is; nil for nobody.
 	Progress bundle.Progress
 }
@@ -80,7 +82,7 @@ func (r *Repository) Push(ctx context.Context, root *os.Root, sources []bundle.S
 	if moved {
 		sink = func(context.Context, bundle.Blob, []byte) error { return nil }
 	}
-	x, err := bundle.Builder{Sink: sink, Progress: opts.Progress}.Build(ctx, root, sources)
+	x, err := bundle.Builder{Sink: sink, Cache: opts.Cache, Has: p.has, Progress: opts.Progress}.Build(ctx, root, sources)
 	if err != nil {
 		return nil, r.translate(err, contracts.StagePush, r.Name)
 	}
@@ -179,6 +181,13 @@ func (r *Repository) isNew(ctx context.Context) (bool, error) {
 		return true, nil
 	}
 	return false, r.translate(err, contracts.StagePush, r.Name)
+}
+
+// has says whether the registry is known to have a blob.
+func (p *push) has(blob bundle.Blob) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.present[blob.Stored]
 }
 
 // send is the sink of the build.

@@ -66,8 +66,9 @@ func runPush(c *cli.Context) error {
 	if err := checkLock(c, root, sources); err != nil {
 		return err
 	}
+	cache := s.project.StatCache()
 	result, err := s.repository.Push(c.Context, root, sources, bundleoci.PushOptions{
-		Tag: tag, Base: state.Bases[s.baseKey(tag)], Force: c.Bool("force"), Known: state.Known(s.repository.Location),
+		Tag: tag, Base: state.Bases[s.baseKey(tag)], Force: c.Bool("force"), Known: state.Known(s.repository.Location), Cache: cache,
 	})
 	if moved, ok := errors.AsType[*bundleoci.MovedError](err); ok {
 		return s.explainMove(err, moved)
@@ -75,6 +76,7 @@ func runPush(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	s.keep(cache)
 	state.LastPush = result.Ref.Digest
 	state.Agree(s.baseKey(tag), tag, tag == s.defaultTag(), result.Ref.Digest, result.Index.Files)
 	if err := s.project.WriteState(state); err != nil {
