@@ -178,14 +178,27 @@ func (e *extraction) writeAt(u use, data []byte) error {
 	return nil
 }
 
-// ReadBlob fetches a blob's stored bytes and holds them against size and digest.
+// ReadBlob fetches a blob's stored bytes and holds them against size and digest. What came
+// wrong once, as by way of a broken proxy, is fetched anew.
 func ReadBlob(ctx context.Context, from Fetcher, blob Blob) ([]byte, error) {
+	return readBlob(ctx, from, blob, make([]byte, blob.StoredSize))
+}
+
+// readBlob is ReadBlob into a buffer of the blob's size.
+func readBlob(ctx context.Context, from Fetcher, blob Blob, stored []byte) ([]byte, error) {
+	data, err := readOnce(ctx, from, blob, stored)
+	if own, ok := errors.AsType[*contracts.Error](err); ok && own.Code == contracts.CodeIntegrity {
+		return readOnce(ctx, from, blob, stored)
+	}
+	return data, err
+}
+
+func readOnce(ctx context.Context, from Fetcher, blob Blob, stored []byte) ([]byte, error) {
 	body, err := from.Fetch(ctx, blob)
 	if err != nil {
 		return nil, err
 	}
 	defer body.Close()
-	stored := make([]byte, blob.StoredSize)
 	n, err := io.ReadFull(body, stored)
 	if err == nil {
 		var extra [1]byte
