@@ -76,7 +76,12 @@ func (b Blob) Decode(stored []byte) ([]byte, error) {
 	if b.Encoding == Identity {
 		return stored, nil // the same digest
 	}
-	raw, err := decompressBlob(stored, b.RawSize)
+	return b.decodeInto(stored, make([]byte, b.RawSize))
+}
+
+// decodeInto is Decode of a compressed blob into room of the raw size.
+func (b Blob) decodeInto(stored, room []byte) ([]byte, error) {
+	raw, err := decompressBlob(stored, room[:0:b.RawSize])
 	if err == nil && contracts.DigestOf(raw) != b.Raw {
 		err = fmt.Errorf("does not have the digest %s", b.Raw)
 	}
@@ -106,10 +111,11 @@ func compressInto(room, raw []byte, kind Kind) []byte {
 	return encoder.EncodeAll(raw, room)
 }
 
-// decompressBlob reads a frame of exactly size raw bytes; memory for more is never
-// allocated.
-func decompressBlob(stored []byte, size int64) ([]byte, error) {
-	raw, err := blobDecoder().DecodeAll(stored, make([]byte, 0, size))
+// decompressBlob reads a frame of exactly as many raw bytes as there is room for; memory
+// for more is never allocated.
+func decompressBlob(stored, room []byte) ([]byte, error) {
+	size := int64(cap(room))
+	raw, err := blobDecoder().DecodeAll(stored, room)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("is not zstd of %d bytes", size)

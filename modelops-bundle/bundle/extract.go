@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"runtime"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -37,12 +36,12 @@ type ExtractOptions struct {
 
 // ExtractFiles is Extract with options.
 func (x *Index) ExtractFiles(ctx context.Context, root *os.Root, from Fetcher, opts ExtractOptions) (fetched int64, err error) {
-	e := &extraction{index: x, root: root, from: from, uses: make([][]use, len(x.Blobs)), progress: watched(opts.Progress)}
+	e := &extraction{index: x, root: root, from: from, uses: make([][]use, len(x.Blobs)), progress: watched(opts.Progress), stored: newArena(fetchedLimit), raw: newArena(decodedLimit)}
 	if err := e.prepare(opts.Want); err != nil {
 		return 0, err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(2 * max(2, min(runtime.GOMAXPROCS(0), 8)))
+	group.SetLimit(parallel)
 	for i, uses := range e.uses {
 		if len(uses) == 0 {
 			continue
@@ -58,11 +57,20 @@ func (x *Index) Verify(ctx context.Context, from Fetcher) (fetched int64, err er
 	return x.ExtractFiles(ctx, nil, from, ExtractOptions{})
 }
 
+// fetchedLimit and decodedLimit bound the bytes that are under way: as they came, and
+// decompressed.
+const (
+	fetchedLimit = 32 << 20
+	decodedLimit = 24 << 20
+)
+
 type extraction struct {
 	index *Index
 	root  *os.Root // nil when nothing is to be written
 	from  Fetcher
 	uses  [][]use // of each blob
+
+	stored, raw *arena // of what is under way
 
 	progress Progress
 }
@@ -132,13 +140,25 @@ func (e *extraction) create(f *File, data []byte) error {
 }
 
 func (e *extraction) blob(ctx context.Context, blob Blob, uses []use) error {
-	stored, err := ReadBlob(ctx, e.from, blob)
+	buf, err := e.stored.get(ctx, blob.StoredSize)
 	if err != nil {
 		return err
 	}
-	raw, err := blob.Decode(stored)
+	defer e.stored.put(buf)
+	stored, err := readBlob(ctx, e.from, blob, buf)
 	if err != nil {
 		return err
+	}
+	raw := stored
+	if blob.Encoding != Identity {
+		room, err := e.raw.get(ctx, blob.RawSize)
+		if err != nil {
+			return err
+		}
+		defer e.raw.put(room)
+		if raw, err = blob.decodeInto(stored, room); err != nil {
+			return err
+		}
 	}
 	for _, u := range uses {
 		data := raw[u.part.Offset : u.part.Offset+u.part.Length]
