@@ -12,6 +12,7 @@ import (
 var allowed = map[string]map[string]string{
 	"./atomicfile": {},
 	"./bundle": {
+		"modelops-bundle/atomicfile":            "the stat cache",
 		"contracts":                             "the vocabulary",
 		"github.com/klauspost/":                 "zstd; cpuid",
 		"github.com/PlakarKorp/go-cdc-chunkers": "content-defined chunking",

@@ -45,15 +45,32 @@ func Build(ctx context.Context, root *os.Root, sources []Source, sink Sink) (*In
 
 // Builder is [Build] with options. The zero value works.
 type Builder struct {
-	Sink     Sink
+	Sink Sink
+	// Cache says which files need not be read, and learns from the build; nil for none.
+	// With a sink, files are left out only when Has says so of all their blobs.
+	Cache *Cache
+	// Has says whether the sink need not have a blob; nil is for no.
+	Has      func(ctx context.Context, blob Blob) (bool, error)
 	Progress Progress // nil for nobody
 }
+
+const (
+	// rawLimit and storedLimit bound the bytes that are under way: as they were read, and
+	// compressed.
+	rawLimit    = 32 << 20
+	storedLimit = 16 << 20
+	// parallel is how many blobs are under way at most: enough to keep a slow link busy.
+	parallel = 16
+)
 
 // Build is [Build].
 func (o Builder) Build(ctx context.Context, root *os.Root, sources []Source) (*Index, error) {
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(2 * max(2, min(runtime.GOMAXPROCS(0), 8)))
-	b := &builder{root: root, sink: o.Sink, progress: watched(o.Progress), group: group, made: map[blobKey]*Blob{}}
+	group.SetLimit(parallel)
+	b := &builder{
+		root: root, sink: o.Sink, cache: o.Cache, has: o.Has, progress: watched(o.Progress), group: group, made: map[blobKey]*Blob{},
+		raw: newArena(rawLimit), stored: newArena(storedLimit), encoders: make(chan struct{}, max(2, min(runtime.GOMAXPROCS(0), 4))),
+	}
 	b.plan(sources)
 	files := make([]builtFile, len(sources))
 	err := b.dispatch(ctx, sources, files)
@@ -63,16 +80,25 @@ func (o Builder) Build(ctx context.Context, root *os.Root, sources []Source) (*I
 	if err != nil {
 		return nil, err
 	}
-	return b.index(files), nil
+	x := b.index(files)
+	if b.cache != nil && (b.read || len(sources) != b.cache.sources) {
+		b.cache.learn(sources, x)
+	}
+	return x, nil
 }
 
 // builder is one run of Build.
 type builder struct {
-	root  *os.Root
-	sink  Sink
-	group *errgroup.Group
-
+	root     *os.Root
+	sink     Sink
+	cache    *Cache
+	has      func(context.Context, Blob) (bool, error)
 	progress Progress
+	group    *errgroup.Group
+	read     bool // something was not in the cache
+
+	raw, stored *arena
+	encoders    chan struct{} // one element for each encoder in use: each has megabytes
 
 	mu   sync.Mutex
 	made map[blobKey]*Blob // complete when the group has ended
@@ -118,17 +144,153 @@ func (b *builder) dispatch(ctx context.Context, sources []Source, files []builtF
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		cached, err := b.cachedPack(ctx, sources, files, span)
+		if err != nil {
+			return err
+		}
+		if cached {
+			continue
+		}
+		b.read = true
 		b.group.Go(func() error { return b.pack(ctx, sources, files, span) })
 	}
 	for i, source := range sources {
 		if source.Info.Size() < packLimit {
 			continue
 		}
+		cached, err := b.cachedChunks(ctx, source, &files[i])
+		if err != nil {
+			return err
+		}
+		if cached {
+			continue
+		}
+		b.read = true
 		if err := b.chunk(ctx, source, &files[i]); err != nil {
 			return err
 		}
 	}
 	return ctx.Err()
+}
+
+// cachedPack takes a pack from the cache, if all its files are there as they were and the
+// blob is made of them alone.
+func (b *builder) cachedPack(ctx context.Context, sources []Source, files []builtFile, span []int) (bool, error) {
+	if b.cache == nil {
+		return false, nil
+	}
+	var blob *Blob
+	var offset int64
+	storage := true
+	found := make([]cachedFile, len(span))
+	for j, i := range span {
+		storage = storage && sources[i].Storage
+		if files[i].Size == 0 {
+			continue
+		}
+		f, ok := b.cache.lookup(sources[i])
+		if !ok || len(f.parts) != 1 || f.parts[0].Offset != offset || f.parts[0].Length != files[i].Size {
+			return false, nil
+		}
+		own := &b.cache.blobs[f.parts[0].Blob]
+		if blob != nil && own != blob {
+			return false, nil
+		}
+		blob, found[j] = own, f
+		offset += files[i].Size
+	}
+	if blob == nil || blob.Kind != Pack || offset != blob.RawSize {
+		return false, nil
+	}
+	if reused, err := b.reuse(ctx, []Blob{*blob}, storage); !reused {
+		return false, err
+	}
+	key := blobKey{blob.Raw, Pack}
+	full := 0
+	for j, i := range span {
+		if files[i].Size > 0 {
+			files[i].Digest = found[j].digest
+			files[i].pieces = []*piece{{key, found[j].parts[0].Offset, files[i].Size}}
+			full++
+		}
+	}
+	b.progress.Skip(full, offset)
+	return true, nil
+}
+
+// cachedChunks takes a large file's chunks from the cache.
+func (b *builder) cachedChunks(ctx context.Context, source Source, file *builtFile) (bool, error) {
+	if b.cache == nil {
+		return false, nil
+	}
+	f, ok := b.cache.lookup(source)
+	if !ok {
+		return false, nil
+	}
+	pieces, blobs := make([]*piece, len(f.parts)), make([]Blob, len(f.parts))
+	rest := file.Size
+	for i, part := range f.parts {
+		blob := b.cache.blobs[part.Blob]
+		if blob.Kind != Chunk || part.Offset != 0 || part.Length != blob.RawSize {
+			return false, nil
+		}
+		pieces[i], blobs[i] = &piece{blobKey{blob.Raw, Chunk}, 0, part.Length}, blob
+		rest -= part.Length
+	}
+	if rest != 0 {
+		return false, nil
+	}
+	if reused, err := b.reuse(ctx, blobs, source.Storage); !reused {
+		return false, err
+	}
+	file.pieces = pieces
+	b.progress.Skip(1, file.Size)
+	return true, nil
+}
+
+// reuse takes blobs from the cache, if the sink has all of them.
+func (b *builder) reuse(ctx context.Context, blobs []Blob, storage bool) (bool, error) {
+	for i := range blobs {
+		blobs[i].Storage = storage
+	}
+	if b.sink != nil {
+		if has, err := b.hasAll(ctx, blobs); !has {
+			return false, err
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, blob := range blobs {
+		key := blobKey{blob.Raw, blob.Kind}
+		if known := b.made[key]; known != nil {
+			known.Storage = known.Storage && storage
+			continue
+		}
+		b.made[key] = &blob
+	}
+	return true, nil
+}
+
+// hasAll asks for several blobs at a time: an answer may come from far away.
+func (b *builder) hasAll(ctx context.Context, blobs []Blob) (bool, error) {
+	var lacks atomic.Bool
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallel)
+	for _, blob := range blobs {
+		if blob.Stored == "" || b.has == nil || lacks.Load() {
+			lacks.Store(true)
+			break
+		}
+		group.Go(func() error {
+			has, err := b.has(ctx, blob)
+			if !has {
+				lacks.Store(true)
+			}
+			return err
+		})
+	}
+	err := group.Wait()
+	return err == nil && !lacks.Load(), err
 }
 
 // packs groups the small files, each group the indices of the files of one pack. It looks
@@ -171,15 +333,17 @@ func (b *builder) pack(ctx context.Context, sources []Source, files []builtFile,
 	for _, i := range span {
 		total += files[i].Size
 	}
-	buf := make([]byte, 0, total)
+	whole, err := b.raw.get(ctx, total)
+	if err != nil {
+		return err
+	}
+	buf := whole[:0]
 	storage := true
 	for _, i := range span {
 		storage = storage && sources[i].Storage
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
 		data, err := readWhole(b.root, sources[i], buf)
 		if err != nil {
+			b.raw.put(whole)
 			return err
 		}
 		buf = buf[:len(buf)+len(data)]
@@ -226,7 +390,12 @@ func (b *builder) chunk(ctx context.Context, source Source, file *builtFile) err
 	if source.Info.Size() > hugeFile {
 		normal = chunkNormalHuge
 	}
-	chunker, err := chunkers.NewChunker(chunkAlgorithm, f, &chunkers.ChunkerOpts{MinSize: normal / 4, NormalSize: normal, MaxSize: 2 * normal})
+	scan, err := b.raw.get(ctx, 2*int64(normal))
+	if err != nil {
+		return err
+	}
+	defer b.raw.put(scan)
+	chunker, err := chunkers.NewChunkerBuffer(chunkAlgorithm, f, &chunkers.ChunkerOpts{MinSize: normal / 4, NormalSize: normal, MaxSize: 2 * normal}, scan)
 	if err != nil {
 		return err
 	}
@@ -237,17 +406,18 @@ func (b *builder) chunk(ctx context.Context, source Source, file *builtFile) err
 		if err != nil && err != io.EOF || len(data) == 0 || int64(len(data)) > rest {
 			return changed(source, err)
 		}
-		if ctx.Err() != nil {
-			return ctx.Err()
+		own, err := b.raw.get(ctx, int64(len(data)))
+		if err != nil {
+			return err
 		}
-		data = append([]byte(nil), data...) // the chunker's buffer moves on
+		copy(own, data) // the chunker's buffer moves on
 		rest -= int64(len(data))
 		left.Add(1)
 		p := &piece{length: int64(len(data))}
 		file.pieces = append(file.pieces, p)
 		b.group.Go(func() error {
-			p.blob = blobKey{contracts.DigestOf(data), Chunk}
-			if err := b.blob(ctx, p.blob, source.Storage, data); err != nil {
+			p.blob = blobKey{contracts.DigestOf(own), Chunk}
+			if err := b.blob(ctx, p.blob, source.Storage, own); err != nil {
 				return err
 			}
 			b.progress.Done(ended(&left), p.length)
@@ -266,10 +436,12 @@ func ended(left *atomic.Int64) int {
 	return 0
 }
 
-// blob encodes and sinks raw bytes, once for each key. A blob is for the storage when every
-// file that has it is, which holds only when all is built: to the sink it may be for the
-// storage and turn out to be for the registry.
+// blob encodes and sinks raw bytes, once for each key, and gives their buffer back. A blob
+// is for the storage when every file that has it is, which holds only when all is built: to
+// the sink it may be for the storage and turn out to be for the registry.
 func (b *builder) blob(ctx context.Context, key blobKey, storage bool, raw []byte) error {
+	held := raw
+	defer func() { b.raw.put(held) }()
 	blob := Blob{Raw: key.raw, RawSize: int64(len(raw)), Kind: key.kind, Storage: storage}
 	b.mu.Lock()
 	known, done := b.made[key]
@@ -283,12 +455,39 @@ func (b *builder) blob(ctx context.Context, key blobKey, storage bool, raw []byt
 	if done || b.sink == nil {
 		return nil
 	}
-	blob, stored := blob.encode(raw)
+	blob, stored, room, err := b.encode(ctx, blob, raw)
+	if err != nil {
+		return err
+	}
+	defer b.stored.put(room)
 	b.mu.Lock()
 	blob.Storage = known.Storage
 	*known = blob
 	b.mu.Unlock()
+	if blob.Encoding != Identity {
+		b.raw.put(held)
+		held = nil
+	}
 	return b.sink(ctx, blob, stored)
+}
+
+// encode is the blob as it is stored, and the buffer that it is in if that is another than
+// raw.
+func (b *builder) encode(ctx context.Context, blob Blob, raw []byte) (encoded Blob, stored, room []byte, err error) {
+	select {
+	case b.encoders <- struct{}{}:
+		defer func() { <-b.encoders }()
+	case <-ctx.Done():
+		return blob, nil, nil, ctx.Err()
+	}
+	if !promising(raw, blob.Kind) {
+		return blob.plain(), raw, nil, nil
+	}
+	if room, err = b.stored.get(ctx, int64(len(raw))); err != nil {
+		return blob, nil, nil, err
+	}
+	encoded, stored = blob.encodeInto(raw, room[:0])
+	return encoded, stored, room, nil
 }
 
 // index puts the files' pieces in terms of blobs, in order of first use.
@@ -302,7 +501,7 @@ func (b *builder) index(files []builtFile) *Index {
 			if !known {
 				at = len(x.Blobs)
 				position[p.blob] = at
-				x.Blobs = append(x.Blobs, *b.made[p.blob])
+				x.Blobs = append(x.Blobs, b.finished(p.blob))
 			}
 			parts[j] = Part{Blob: at, Offset: p.offset, Length: p.length}
 		}
@@ -317,6 +516,18 @@ func (b *builder) index(files []builtFile) *Index {
 	}
 	x.Content = ContentDigest(x.Files)
 	return x
+}
+
+// finished is the blob, with the stored form that the cache knows if it was not encoded.
+func (b *builder) finished(key blobKey) Blob {
+	blob := *b.made[key]
+	if blob.Stored == "" && b.cache != nil {
+		if known, ok := b.cache.known[key]; ok {
+			known.Storage = blob.Storage
+			return known
+		}
+	}
+	return blob
 }
 
 // openUnchanged opens a file and makes sure that it is the one that the scan saw.
@@ -340,7 +551,7 @@ func stillUnchanged(f *os.File, source Source) error {
 	if err != nil {
 		return unreadable(source.Path, err)
 	}
-	if info.Size() != source.Info.Size() || !info.ModTime().Equal(source.Info.ModTime()) || !os.SameFile(info, source.Info) {
+	if touched(info, source.Info) {
 		return changed(source, nil)
 	}
 	return nil

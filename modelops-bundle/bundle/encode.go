@@ -36,14 +36,27 @@ func Encode(raw []byte, kind Kind) (Blob, []byte) {
 }
 
 func (b Blob) encode(raw []byte) (Blob, []byte) {
-	if promising(raw, b.Kind) {
-		if stored := compress(raw, b.Kind); pays(len(stored), len(raw)) {
-			b.Stored, b.StoredSize, b.Encoding = contracts.DigestOf(stored), int64(len(stored)), Zstd
-			return b, stored
-		}
+	if !promising(raw, b.Kind) {
+		return b.plain(), raw
 	}
+	return b.encodeInto(raw, make([]byte, 0, len(raw)/2))
+}
+
+// plain is the blob stored as it is.
+func (b Blob) plain() Blob {
 	b.Stored, b.StoredSize, b.Encoding = b.Raw, b.RawSize, Identity
-	return b, raw
+	return b
+}
+
+// encodeInto compresses into room where that is large enough, and keeps raw when it did
+// not pay.
+func (b Blob) encodeInto(raw, room []byte) (Blob, []byte) {
+	stored := compressInto(room, raw, b.Kind)
+	if !pays(len(stored), len(raw)) {
+		return b.plain(), raw
+	}
+	b.Stored, b.StoredSize, b.Encoding = contracts.DigestOf(stored), int64(len(stored)), Zstd
+	return b, stored
 }
 
 func pays(stored, raw int) bool { return stored <= raw-(raw+payPart-1)/payPart }
@@ -63,7 +76,12 @@ func (b Blob) Decode(stored []byte) ([]byte, error) {
 	if b.Encoding == Identity {
 		return stored, nil // the same digest
 	}
-	raw, err := decompressBlob(stored, b.RawSize)
+	return b.decodeInto(stored, make([]byte, b.RawSize))
+}
+
+// decodeInto is Decode of a compressed blob into room of the raw size.
+func (b Blob) decodeInto(stored, room []byte) ([]byte, error) {
+	raw, err := decompressBlob(stored, room[:0:b.RawSize])
 	if err == nil && contracts.DigestOf(raw) != b.Raw {
 		err = fmt.Errorf("does not have the digest %s", b.Raw)
 	}
@@ -79,19 +97,25 @@ func (b Blob) Decode(stored []byte) ([]byte, error) {
 // compress is the format's encoder: one frame, no checksum (the digests are that), at a
 // level that depends on the kind.
 func compress(raw []byte, kind Kind) []byte {
+	return compressInto(make([]byte, 0, len(raw)/2), raw, kind)
+}
+
+// compressInto is compress into room where that is large enough.
+func compressInto(room, raw []byte, kind Kind) []byte {
 	level := zstd.SpeedDefault
 	if kind == Chunk {
 		level = zstd.SpeedFastest
 	}
 	encoder := encoders[level].Get().(*zstd.Encoder)
 	defer encoders[level].Put(encoder)
-	return encoder.EncodeAll(raw, make([]byte, 0, len(raw)/2))
+	return encoder.EncodeAll(raw, room)
 }
 
-// decompressBlob reads a frame of exactly size raw bytes; memory for more is never
-// allocated.
-func decompressBlob(stored []byte, size int64) ([]byte, error) {
-	raw, err := blobDecoder().DecodeAll(stored, make([]byte, 0, size))
+// decompressBlob reads a frame of exactly as many raw bytes as there is room for; memory
+// for more is never allocated.
+func decompressBlob(stored, room []byte) ([]byte, error) {
+	size := int64(cap(room))
+	raw, err := blobDecoder().DecodeAll(stored, room)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("is not zstd of %d bytes", size)

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"runtime"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -37,12 +36,12 @@ type ExtractOptions struct {
 
 // ExtractFiles is Extract with options.
 func (x *Index) ExtractFiles(ctx context.Context, root *os.Root, from Fetcher, opts ExtractOptions) (fetched int64, err error) {
-	e := &extraction{index: x, root: root, from: from, uses: make([][]use, len(x.Blobs)), progress: watched(opts.Progress)}
+	e := &extraction{index: x, root: root, from: from, uses: make([][]use, len(x.Blobs)), progress: watched(opts.Progress), stored: newArena(fetchedLimit), raw: newArena(decodedLimit)}
 	if err := e.prepare(opts.Want); err != nil {
 		return 0, err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(2 * max(2, min(runtime.GOMAXPROCS(0), 8)))
+	group.SetLimit(parallel)
 	for i, uses := range e.uses {
 		if len(uses) == 0 {
 			continue
@@ -59,11 +58,20 @@ func (x *Index) Verify(ctx context.Context, from Fetcher, progress Progress) (fe
 	return x.ExtractFiles(ctx, nil, from, ExtractOptions{Progress: progress})
 }
 
+// fetchedLimit and decodedLimit bound the bytes that are under way: as they came, and
+// decompressed.
+const (
+	fetchedLimit = 32 << 20
+	decodedLimit = 24 << 20
+)
+
 type extraction struct {
 	index *Index
 	root  *os.Root // nil when nothing is to be written
 	from  Fetcher
 	uses  [][]use // of each blob
+
+	stored, raw *arena // of what is under way
 
 	progress Progress
 }
@@ -133,13 +141,25 @@ func (e *extraction) create(f *File, data []byte) error {
 }
 
 func (e *extraction) blob(ctx context.Context, blob Blob, uses []use) error {
-	stored, err := ReadBlob(ctx, e.from, blob)
+	buf, err := e.stored.get(ctx, blob.StoredSize)
 	if err != nil {
 		return err
 	}
-	raw, err := blob.Decode(stored)
+	defer e.stored.put(buf)
+	stored, err := readBlob(ctx, e.from, blob, buf)
 	if err != nil {
 		return err
+	}
+	raw := stored
+	if blob.Encoding != Identity {
+		room, err := e.raw.get(ctx, blob.RawSize)
+		if err != nil {
+			return err
+		}
+		defer e.raw.put(room)
+		if raw, err = blob.decodeInto(stored, room); err != nil {
+			return err
+		}
 	}
 	for _, u := range uses {
 		data := raw[u.part.Offset : u.part.Offset+u.part.Length]
@@ -179,14 +199,27 @@ func (e *extraction) writeAt(u use, data []byte) error {
 	return nil
 }
 
-// ReadBlob fetches a blob's stored bytes and holds them against size and digest.
+// ReadBlob fetches a blob's stored bytes and holds them against size and digest. What came
+// wrong once, as by way of a broken proxy, is fetched anew.
 func ReadBlob(ctx context.Context, from Fetcher, blob Blob) ([]byte, error) {
+	return readBlob(ctx, from, blob, make([]byte, blob.StoredSize))
+}
+
+// readBlob is ReadBlob into a buffer of the blob's size.
+func readBlob(ctx context.Context, from Fetcher, blob Blob, stored []byte) ([]byte, error) {
+	data, err := readOnce(ctx, from, blob, stored)
+	if own, ok := errors.AsType[*contracts.Error](err); ok && own.Code == contracts.CodeIntegrity {
+		return readOnce(ctx, from, blob, stored)
+	}
+	return data, err
+}
+
+func readOnce(ctx context.Context, from Fetcher, blob Blob, stored []byte) ([]byte, error) {
 	body, err := from.Fetch(ctx, blob)
 	if err != nil {
 		return nil, err
 	}
 	defer body.Close()
-	stored := make([]byte, blob.StoredSize)
 	n, err := io.ReadFull(body, stored)
 	if err == nil {
 		var extra [1]byte

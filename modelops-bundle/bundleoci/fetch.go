@@ -213,32 +213,8 @@ func mediaType(b bundle.Blob) string {
 	return t
 }
 
-// Fetch gives a blob's stored bytes, as bundle.Fetcher asks.
-func (r blobs) Fetch(ctx context.Context, b bundle.Blob) (io.ReadCloser, error) {
-	body, err := r.remote.Blobs().Fetch(ctx, descriptor(b.Stored, b.StoredSize, ""))
-	if err != nil {
-		return nil, r.translate(err, contracts.StagePull, "blob "+string(b.Stored)+" of "+r.Name)
-	}
-	return &translating{body, r.Repository}, nil
-}
-
 // blobs is a repository as bundle.Fetcher.
 type blobs struct{ *Repository }
-
-// translating turns what goes wrong in the middle of a download into the suite's
-// errors.
-type translating struct {
-	io.ReadCloser
-	repository *Repository
-}
-
-func (t *translating) Read(p []byte) (int, error) {
-	n, err := t.ReadCloser.Read(p)
-	if err != nil && err != io.EOF {
-		err = t.repository.translate(err, contracts.StagePull, "a blob")
-	}
-	return n, err
-}
 
 func descriptor(d contracts.Digest, size int64, mediaType string) ocispec.Descriptor {
 	if mediaType == "" {

@@ -62,12 +62,13 @@ func (r *Repository) PlanPush(ctx context.Context, root *os.Root, sources []bund
 		}
 		return err
 	}
-	x, err := bundle.Build(ctx, root, sources, func(ctx context.Context, b bundle.Blob, _ []byte) error {
+	sink := func(ctx context.Context, b bundle.Blob, _ []byte) error {
 		if b.Storage {
 			return askStorage(ctx, b)
 		}
 		return ask(ctx, Layer{mediaType(b), b.Stored, b.StoredSize})
-	})
+	}
+	x, err := bundle.Builder{Sink: sink, Cache: opts.Cache, Has: p.has}.Build(ctx, root, sources)
 	if err != nil {
 		return nil, r.translate(err, contracts.StagePush, r.Name)
 	}

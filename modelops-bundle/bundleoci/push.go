@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"sync"
 	"sync/atomic"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/errdef"
 	"oras.land/oras-go/v2/registry/remote/errcode"
 
@@ -27,6 +29,8 @@ type PushOptions struct {
 	// Known are bundles that this side pushed to or pulled from this repository. Their
 	// blobs are taken as present.
 	Known []contracts.Digest
+	// Cache says which files need not be read; nil for none.
+	Cache *bundle.Cache
 	// Progress is told how far the push is; nil for nobody.
 	Progress bundle.Progress
 }
@@ -84,7 +88,7 @@ func (r *Repository) Push(ctx context.Context, root *os.Root, sources []bundle.S
 	if moved {
 		sink = func(context.Context, bundle.Blob, []byte) error { return nil }
 	}
-	x, err := bundle.Builder{Sink: sink, Progress: opts.Progress}.Build(ctx, root, sources)
+	x, err := bundle.Builder{Sink: sink, Cache: opts.Cache, Has: p.has, Progress: opts.Progress}.Build(ctx, root, sources)
 	if err != nil {
 		return nil, r.translate(err, contracts.StagePush, r.Name)
 	}
@@ -197,6 +201,17 @@ func (r *Repository) isNew(ctx context.Context) (bool, error) {
 	return false, r.translate(err, contracts.StagePush, r.Name)
 }
 
+// has says whether a blob is where it belongs: the registry is known to have it, or the
+// storage says so.
+func (p *push) has(ctx context.Context, blob bundle.Blob) (bool, error) {
+	if blob.Storage {
+		return p.storing.keeps(ctx, blob)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.present[blob.Stored], nil
+}
+
 // send is the sink of the build.
 func (p *push) send(ctx context.Context, blob bundle.Blob, stored []byte) error {
 	if blob.Storage {
@@ -213,23 +228,62 @@ func (p *push) upload(ctx context.Context, d contracts.Digest, mediaType string,
 	if present {
 		return nil
 	}
-	target := p.repository.remote.Blobs()
 	desc := descriptor(d, int64(len(stored)), mediaType)
-	what := "blob " + string(d) + " of " + p.repository.Name
-	if !p.fresh {
-		there, err := target.Exists(ctx, desc)
-		if err != nil {
-			return p.repository.translate(err, contracts.StagePush, what)
-		}
-		if there {
-			return nil
-		}
+	sent, err := p.put(ctx, desc, stored)
+	if err != nil {
+		return p.repository.translate(err, contracts.StagePush, "blob "+string(d)+" of "+p.repository.Name)
 	}
-	if err := target.Push(ctx, desc, bytes.NewReader(stored)); err != nil {
-		return p.repository.translate(err, contracts.StagePush, what)
+	if sent {
+		p.uploaded.Add(int64(len(stored)))
 	}
-	p.uploaded.Add(int64(len(stored)))
 	return nil
+}
+
+// maxUploads is how often an upload that the registry lost is begun anew.
+const maxUploads = 4
+
+// put sends a blob that may be there already, and says whether it did. An upload has a
+// session in the registry, which can be lost with it half done; then it is looked whether
+// the blob has arrived all the same, and if not, the upload begins anew.
+func (p *push) put(ctx context.Context, desc ocispec.Descriptor, stored []byte) (sent bool, err error) {
+	target := p.repository.remote.Blobs()
+	ask := !p.fresh
+	for try := 1; ; try++ {
+		if ask {
+			there, existsErr := target.Exists(ctx, desc)
+			if existsErr != nil {
+				return false, existsErr
+			}
+			if there {
+				return try > 1, nil
+			}
+		}
+		if err = target.Push(ctx, desc, bytes.NewReader(stored)); err == nil || try == maxUploads || !lostUpload(err) {
+			return err == nil, err
+		}
+		ask = true
+		if err := sleep(ctx, p.repository.patience.pause(try, 0)); err != nil {
+			return false, err
+		}
+	}
+}
+
+// lostUpload says whether the registry no longer knows the upload, or got other bytes.
+func lostUpload(err error) bool {
+	response, answered := errors.AsType[*errcode.ErrorResponse](err)
+	if !answered {
+		return passing(err)
+	}
+	if response.StatusCode == http.StatusRequestedRangeNotSatisfiable || response.StatusCode >= 500 {
+		return true
+	}
+	for _, detail := range response.Errors {
+		switch detail.Code {
+		case errcode.ErrorCodeBlobUploadUnknown, errcode.ErrorCodeBlobUploadInvalid, errcode.ErrorCodeDigestInvalid, errcode.ErrorCodeSizeInvalid:
+			return true
+		}
+	}
+	return false
 }
 
 // errBlobUnknown is that the registry does not have a blob after all.

@@ -18,7 +18,6 @@ import (
 
 	"oras.land/oras-go/v2/registry/remote"
 	"oras.land/oras-go/v2/registry/remote/auth"
-	"oras.land/oras-go/v2/registry/remote/retry"
 
 	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/blobstore"
@@ -52,6 +51,10 @@ type Options struct {
 	Storage func() (blobstore.Store, error)
 	// Note is told which credentials are used, as for fmt.Printf; never what they are.
 	Note func(format string, args ...any)
+	// Patience is how long a request is tried while nothing comes of it; zero for a
+	// minute. A registry that says when to come back is waited for 15 times as long, one
+	// that is not there an eighth.
+	Patience time.Duration
 	// UserAgent is sent with every request.
 	UserAgent string
 }
@@ -67,6 +70,7 @@ type Repository struct {
 	registry    contracts.Registry
 	credentials *credentials
 	remote      *remote.Repository
+	patience    patience
 	storage     *storage
 }
 
@@ -89,7 +93,8 @@ func Open(env *contracts.BundleEnvironment, repository string, opts Options) (*R
 	}
 	repo.PlainHTTP = env.Registry.PlainHTTP()
 	repo.MaxMetadataBytes = maxManifest
-	transport = retry.NewTransport(transport)
+	patience := newPatience(opts.Patience)
+	transport = &retrier{next: transport, patience: patience}
 	found := &credentials{host: location.Host, registry: env.Registry, opts: opts, client: &http.Client{
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -99,7 +104,7 @@ func Open(env *contracts.BundleEnvironment, repository string, opts Options) (*R
 		c.SetUserAgent(opts.UserAgent)
 	}
 	repo.Client = c
-	return &Repository{Name: repository, Location: location, registry: env.Registry, credentials: found, remote: repo, storage: newStorage(env, opts.Storage)}, nil
+	return &Repository{Name: repository, Location: location, registry: env.Registry, credentials: found, remote: repo, patience: patience, storage: newStorage(env, opts.Storage)}, nil
 }
 
 const (

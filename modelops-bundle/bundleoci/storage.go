@@ -122,6 +122,17 @@ func (s *storing) has(ctx context.Context, blob bundle.Blob) (bool, error) {
 	return false, nil
 }
 
+// keeps is has for a blob that is not at hand. What is there counts as sent.
+func (s *storing) keeps(ctx context.Context, blob bundle.Blob) (bool, error) {
+	there, err := s.has(ctx, blob)
+	if there && err == nil {
+		s.mu.Lock()
+		s.sent[blob.Stored] = true
+		s.mu.Unlock()
+	}
+	return there, err
+}
+
 // settle brings to the registry what went to the storage before a file was met that
 // has it too and belongs in the registry.
 func (p *push) settle(ctx context.Context, x *bundle.Index) error {

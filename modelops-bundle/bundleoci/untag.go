@@ -39,23 +39,36 @@ func (r *Repository) Untag(ctx context.Context, tag string) error {
 			Message: "registry " + contracts.Quote(r.Location.Host) + " does not let tag " + tag + " of " + r.Name + " be removed",
 			Hint:    "remove it by the registry's own means, if it has any"}
 	}
-	refusal := &errcode.ErrorResponse{Method: req.Method, URL: req.URL, StatusCode: response.StatusCode}
+	return r.translate(refusal(response), contracts.StagePush, what)
+}
+
+// refusal is an answer as an error, with the reasons that the registry gives.
+func refusal(response *http.Response) error {
+	e := &errcode.ErrorResponse{Method: response.Request.Method, URL: response.Request.URL, StatusCode: response.StatusCode}
 	var body struct{ Errors *errcode.Errors }
-	body.Errors = &refusal.Errors
+	body.Errors = &e.Errors
 	_ = json.NewDecoder(io.LimitReader(response.Body, maxManifest)).Decode(&body) // the status alone says enough
-	return r.translate(refusal, contracts.StagePush, what)
+	return e
 }
 
 // tagURL is where a tag is deleted. Azure's registries delete a manifest, with all its
 // tags, where others delete a tag, and have a place of their own for that.
 func (r *Repository) tagURL(tag string) string {
+	if r.registry.Provider == "acr" {
+		return r.origin() + "/acr/v1/" + r.remote.Reference.Repository + "/_tags/" + tag
+	}
+	return r.address("manifests", tag)
+}
+
+// address is where something of the repository is, by its kind and its reference.
+func (r *Repository) address(kind, reference string) string {
+	return r.origin() + "/v2/" + r.remote.Reference.Repository + "/" + kind + "/" + reference
+}
+
+func (r *Repository) origin() string {
 	scheme := "https"
 	if r.remote.PlainHTTP {
 		scheme = "http"
 	}
-	base := scheme + "://" + r.remote.Reference.Host()
-	if r.registry.Provider == "acr" {
-		return base + "/acr/v1/" + r.remote.Reference.Repository + "/_tags/" + tag
-	}
-	return base + "/v2/" + r.remote.Reference.Repository + "/manifests/" + tag
+	return scheme + "://" + r.remote.Reference.Host()
 }

@@ -66,8 +66,9 @@ func runPush(c *cli.Context) error {
 		return err
 	}
 	bundle.Place(sources, s.project.Config.Storage)
+	cache := s.project.StatCache()
 	opts := bundleoci.PushOptions{
-		Tag: tag, Base: state.Bases[s.baseKey(tag)], Force: c.Bool("force"), Known: state.Known(s.repository.Location),
+		Tag: tag, Base: state.Bases[s.baseKey(tag)], Force: c.Bool("force"), Known: state.Known(s.repository.Location), Cache: cache,
 	}
 	if c.Bool("dry-run") {
 		defer restore()
@@ -86,6 +87,7 @@ func runPush(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	s.keep(cache)
 	state.Push(s.repository.Location, result.Ref.Digest)
 	state.Agree(s.baseKey(tag), tag, tag == s.defaultTag(), result.Ref.Digest, result.Index.Files)
 	if err := s.project.WriteState(state); err != nil {

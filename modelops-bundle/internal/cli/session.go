@@ -188,9 +188,32 @@ func (s *session) scan(root *os.Root, state *project.State) ([]bundle.Source, er
 
 // local is the files of the project as a bundle would have them.
 func (s *session) local(root *os.Root, state *project.State) ([]bundle.File, error) {
+	x, err := s.identify(root, state)
+	if err != nil {
+		return nil, err
+	}
+	return x.Files, nil
+}
+
+// identify is the index of the project as it lies here. What has not been touched since
+// the last look is not read.
+func (s *session) identify(root *os.Root, state *project.State) (*bundle.Index, error) {
 	sources, err := s.scan(root, state)
 	if err != nil {
 		return nil, err
 	}
-	return bundle.Identify(s.c.Context, root, sources)
+	cache := s.project.StatCache()
+	x, err := bundle.Builder{Cache: cache}.Build(s.c.Context, root, sources)
+	if err != nil {
+		return nil, err
+	}
+	s.keep(cache)
+	return x, nil
+}
+
+// keep writes the stat cache for the next command. Without it that is slower, no more.
+func (s *session) keep(cache *bundle.Cache) {
+	if err := cache.Save(); err != nil {
+		command.Debug(s.c, "the stat cache was not written: %v", err)
+	}
 }

@@ -23,6 +23,7 @@ const (
 	configFile = StateDir + "/config.yaml"
 	pinFile    = StateDir + "/env"
 	stateFile  = StateDir + "/state.json"
+	cacheFile  = StateDir + "/stat-cache"
 )
 
 // DefaultTag is what a project pushes to and pulls from unless told otherwise.

@@ -187,3 +187,6 @@ func (p *Project) WriteState(s *State) error {
 	}
 	return nil
 }
+
+// StatCache is what the project's files were when they were last read.
+func (p *Project) StatCache() *bundle.Cache { return bundle.OpenCache(p.path(cacheFile)) }

@@ -1,0 +1,9 @@
+//go:build !linux && !darwin
+
+package bundle
+
+import "io/fs"
+
+func statOf(info fs.FileInfo) fileStat {
+	return fileStat{size: info.Size(), modified: info.ModTime().UnixNano()}
+}
