@@ -95,7 +95,7 @@ func (e *extraction) prepare(want func(File) bool) error {
 			}
 			made[dir] = true
 		}
-		if f.Size == 0 || f.Size >= packLimit {
+		if f.Size == 0 || f.Size >= packLimit && !e.index.isWhole(f) {
 			if err := e.create(f, nil); err != nil {
 				return err
 			}
@@ -132,6 +132,9 @@ func (e *extraction) create(f *File, data []byte) error {
 }
 
 func (e *extraction) blob(ctx context.Context, blob Blob, uses []use) error {
+	if blob.Kind == Whole {
+		return e.whole(ctx, blob, uses)
+	}
 	stored, err := ReadBlob(ctx, e.from, blob)
 	if err != nil {
 		return err

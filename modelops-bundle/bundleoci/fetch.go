@@ -68,6 +68,10 @@ func (r *Repository) Fetch(ctx context.Context, d contracts.Digest) (*Bundle, er
 	for _, l := range manifest.Layers {
 		b.Layers = append(b.Layers, Layer{l.MediaType, contracts.Digest(l.Digest), l.Size})
 	}
+	if manifest.Config.MediaType == pythonIndexType {
+		b.Index, err = r.filesIndex(ctx, manifest)
+		return b, err
+	}
 	if b.Index, err = r.index(ctx, manifest); err != nil {
 		return nil, err
 	}
@@ -113,18 +117,15 @@ func parseManifest(raw []byte) (*ocispec.Manifest, error) {
 	case m.MediaType != ocispec.MediaTypeImageManifest:
 		return nil, notABundle("its media type is " + contracts.Quote(m.MediaType))
 	case m.Config.MediaType == pythonIndexType:
-		return nil, &contracts.Error{
-			Code: contracts.CodeUnsupported, Stage: contracts.StagePull,
-			Message: "the bundle is in the Python suite's format, which this version does not read yet",
-			Hint:    "push it again with modelops-bundle push",
-		}
+		// no artifact type
 	case m.ArtifactType != ArtifactType || m.Config.MediaType != indexType:
 		return nil, notABundle("its artifact type is " + contracts.Quote(m.ArtifactType))
-	case len(m.Layers) > bundle.MaxBlobs:
+	}
+	if len(m.Layers) > bundle.MaxBlobs {
 		return nil, invalidManifest("has too many layers")
 	}
 	for _, d := range append([]ocispec.Descriptor{m.Config}, m.Layers...) {
-		if _, err := contracts.ParseDigest(string(d.Digest)); err != nil || d.Size <= 0 {
+		if _, err := contracts.ParseDigest(string(d.Digest)); err != nil || d.Size < 0 || d.Size == 0 && m.Config.MediaType != pythonIndexType {
 			return nil, invalidManifest("has a descriptor without a valid digest and size")
 		}
 		if len(d.URLs) > 0 {
@@ -156,7 +157,16 @@ func (r *Repository) index(ctx context.Context, m *ocispec.Manifest) (*bundle.In
 	if err != nil {
 		return nil, err
 	}
-	return bundle.ParseIndex(stored)
+	x, err := bundle.ParseIndex(stored)
+	if err != nil {
+		return nil, err
+	}
+	for _, blob := range x.Blobs {
+		if blob.Encoding == bundle.WholeFile {
+			return nil, invalidManifest("has a blob of the files format in an index of the packed one")
+		}
+	}
+	return x, nil
 }
 
 // checkLayers holds the layers against the index: a registry keeps what is a layer, and
