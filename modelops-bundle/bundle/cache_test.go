@@ -40,7 +40,11 @@ func (p *project) scan() (*os.Root, []Source) {
 	return root, sources
 }
 
-func (m *memory) has(_ context.Context, b Blob) (bool, error) { return m.blobs[b.Stored] != nil, nil }
+func (m *memory) has(_ context.Context, b Blob) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.blobs[b.Stored] != nil, nil
+}
 
 // push builds with the cache and without, and wants the same index. It returns how many
 // blobs were made with the cache.
@@ -99,7 +103,7 @@ func (p *project) put(name, content string) {
 }
 
 func cachedProject(t *testing.T) *project {
-	f := files{"big.bin": random(1, 9<<20), "table.csv": text(2, 3<<20), "empty": ""}
+	f := files{"big.bin": random(1, 5<<20), "table.csv": text(2, 3<<20), "empty": ""}
 	for i := range 60 {
 		f[fmt.Sprintf("src/m%03d.py", i)] = text(uint64(i), 40_000)
 	}
@@ -143,7 +147,7 @@ func TestCacheReads(t *testing.T) {
 }
 
 func TestCacheEdits(t *testing.T) {
-	big := []byte(random(1, 9<<20))
+	big := []byte(random(1, 5<<20))
 	edits := map[string]func(p *project){
 		"one file of a pack": func(p *project) { p.put("src/m030.py", "x") },
 		"a file more":        func(p *project) { p.put("src/m0305.py", text(9, 2000)) },
@@ -157,7 +161,7 @@ func TestCacheEdits(t *testing.T) {
 		},
 		"executable": func(p *project) { _ = os.Chmod(p.path("src/m030.py"), 0o755) },
 		"a large file's middle": func(p *project) {
-			p.put("big.bin", string(append(append(bytes.Clone(big[:5<<20]), "insert"...), big[5<<20:]...)))
+			p.put("big.bin", string(append(append(bytes.Clone(big[:3<<20]), "insert"...), big[3<<20:]...)))
 		},
 		"a large file small": func(p *project) { p.put("big.bin", "small") },
 		"a small file large": func(p *project) { p.put("src/m030.py", random(3, 2<<20)) },

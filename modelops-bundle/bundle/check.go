@@ -43,11 +43,11 @@ func (x *Index) checkBlobs() error {
 		switch {
 		case b.Raw == "" || b.Stored == "":
 			return invalid(fmt.Sprintf("blob %d has no digest", i))
-		case b.RawSize <= 0 || b.RawSize > maxBlobSize || b.StoredSize <= 0 || b.StoredSize > b.RawSize:
+		case b.RawSize <= 0 || b.RawSize > maxBlobSize && b.Encoding != WholeFile || b.RawSize > maxFile || b.StoredSize <= 0 || b.StoredSize > b.RawSize:
 			return invalid(fmt.Sprintf("blob %d has an impossible size", i))
-		case b.Encoding != Identity && b.Encoding != Zstd:
+		case b.Encoding != Identity && b.Encoding != Zstd && b.Encoding != WholeFile:
 			return invalid(fmt.Sprintf("blob %d has the unknown encoding %s", i, contracts.Quote(string(b.Encoding))))
-		case b.Encoding == Identity && (b.Raw != b.Stored || b.RawSize != b.StoredSize):
+		case b.Encoding != Zstd && (b.Raw != b.Stored || b.RawSize != b.StoredSize):
 			return invalid(fmt.Sprintf("blob %d is stored as it is, under another digest", i))
 		}
 	}
@@ -91,7 +91,10 @@ func (t *tiling) add(f *File) error {
 	if f.Size >= packLimit {
 		kind = Chunk
 	}
-	if kind == Pack && len(f.Parts) > 1 || f.Size > 0 && len(f.Parts) == 0 {
+	if t.index.isWhole(f) {
+		kind = Whole
+	}
+	if kind != Chunk && len(f.Parts) > 1 || f.Size > 0 && len(f.Parts) == 0 {
 		return bad("has the wrong number of parts")
 	}
 	rest := f.Size
@@ -110,6 +113,8 @@ func (t *tiling) add(f *File) error {
 	switch {
 	case rest != 0:
 		return bad("has parts that do not add up to its size")
+	case kind == Whole && f.Digest != t.index.Blobs[f.Parts[0].Blob].Raw:
+		return bad("does not have the digest of its blob")
 	case kind == Chunk && f.Digest != chunksDigest(f.Parts, t.index.Blobs):
 		return bad("does not have the digest of its chunks")
 	}
@@ -133,7 +138,10 @@ func (t *tiling) place(part Part, kind Kind) string {
 	case blob.Kind != kind:
 		return "uses a blob of the other kind"
 	}
-	if kind == Chunk && (part.Offset != 0 || part.Length != blob.RawSize) {
+	if (kind == Whole) != (blob.Encoding == WholeFile) {
+		return "uses a blob of the other kind"
+	}
+	if kind != Pack && (part.Offset != 0 || part.Length != blob.RawSize) {
 		return "uses a part of a chunk"
 	}
 	at := t.filled[part.Blob]

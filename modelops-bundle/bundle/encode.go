@@ -17,6 +17,8 @@ type Encoding string
 const (
 	Identity Encoding = "identity"
 	Zstd     Encoding = "zstd"
+	// WholeFile is the blob of one file, as it is: of the Python suite's format only.
+	WholeFile Encoding = "file"
 )
 
 const (

@@ -104,7 +104,7 @@ func (e *extraction) prepare(want func(File) bool) error {
 			}
 			made[dir] = true
 		}
-		if f.Size == 0 || f.Size >= packLimit {
+		if f.Size == 0 || f.Size >= packLimit && !e.index.isWhole(f) {
 			if err := e.create(f, nil); err != nil {
 				return err
 			}
@@ -141,6 +141,9 @@ func (e *extraction) create(f *File, data []byte) error {
 }
 
 func (e *extraction) blob(ctx context.Context, blob Blob, uses []use) error {
+	if blob.Kind == Whole {
+		return e.whole(ctx, blob, uses)
+	}
 	buf, err := e.stored.get(ctx, blob.StoredSize)
 	if err != nil {
 		return err

@@ -121,6 +121,7 @@ type Kind int
 const (
 	Pack  Kind = iota // small files
 	Chunk             // a piece of a large file
+	Whole             // a file of any size
 )
 
 type document struct {

@@ -84,7 +84,11 @@ func newBundle(ctx context.Context, ref contracts.BundleRef, raw []byte, from bu
 	if err != nil {
 		return nil, err
 	}
-	if b.Index, err = bundle.ParseIndex(stored); err != nil {
+	if manifest.Config.MediaType == pythonIndexType {
+		b.Index, err = readFilesIndex(stored, manifest)
+		return b, err
+	}
+	if b.Index, err = packedIndex(stored); err != nil {
 		return nil, err
 	}
 	b.place()
@@ -130,18 +134,15 @@ func parseManifest(raw []byte) (*ocispec.Manifest, error) {
 	case m.MediaType != ocispec.MediaTypeImageManifest:
 		return nil, notABundle("its media type is " + contracts.Quote(m.MediaType))
 	case m.Config.MediaType == pythonIndexType:
-		return nil, &contracts.Error{
-			Code: contracts.CodeUnsupported, Stage: contracts.StagePull,
-			Message: "the bundle is in the Python suite's format, which this version does not read yet",
-			Hint:    "push it again with modelops-bundle push",
-		}
+		// no artifact type
 	case m.ArtifactType != ArtifactType || m.Config.MediaType != indexType:
 		return nil, notABundle("its artifact type is " + contracts.Quote(m.ArtifactType))
-	case len(m.Layers) > bundle.MaxBlobs:
+	}
+	if len(m.Layers) > bundle.MaxBlobs {
 		return nil, invalidManifest("has too many layers")
 	}
 	for _, d := range append([]ocispec.Descriptor{m.Config}, m.Layers...) {
-		if _, err := contracts.ParseDigest(string(d.Digest)); err != nil || d.Size <= 0 {
+		if _, err := contracts.ParseDigest(string(d.Digest)); err != nil || d.Size < 0 || d.Size == 0 && m.Config.MediaType != pythonIndexType {
 			return nil, invalidManifest("has a descriptor without a valid digest and size")
 		}
 		if len(d.URLs) > 0 {
@@ -171,6 +172,20 @@ func invalidManifest(why string) error {
 // storedIndex fetches the index as it is stored.
 func (b *Bundle) storedIndex(ctx context.Context) ([]byte, error) {
 	return bundle.ReadBlob(ctx, b.from, bundle.Blob{Stored: contracts.Digest(b.config.Digest), StoredSize: b.config.Size})
+}
+
+// packedIndex reads an index of the packed format.
+func packedIndex(stored []byte) (*bundle.Index, error) {
+	x, err := bundle.ParseIndex(stored)
+	if err != nil {
+		return nil, err
+	}
+	for _, blob := range x.Blobs {
+		if blob.Encoding == bundle.WholeFile {
+			return nil, invalidManifest("has a blob of the files format in an index of the packed one")
+		}
+	}
+	return x, nil
 }
 
 // checkLayers holds the layers against the index: a registry keeps what is a layer, and
