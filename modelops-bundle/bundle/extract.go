@@ -30,13 +30,15 @@ func (x *Index) Extract(ctx context.Context, root *os.Root, from Fetcher) (fetch
 
 // ExtractOptions say what is extracted, and how. The zero value is for everything.
 type ExtractOptions struct {
-	Want     func(File) bool // nil for every file
-	Progress Progress        // nil for nobody
+	Want func(File) bool // nil for every file
+	// Local is a directory to take chunks of large files from; nil for none.
+	Local    *Local
+	Progress Progress // nil for nobody
 }
 
 // ExtractFiles is Extract with options.
 func (x *Index) ExtractFiles(ctx context.Context, root *os.Root, from Fetcher, opts ExtractOptions) (fetched int64, err error) {
-	e := &extraction{index: x, root: root, from: from, uses: make([][]use, len(x.Blobs)), progress: watched(opts.Progress), stored: newArena(fetchedLimit), raw: newArena(decodedLimit)}
+	e := &extraction{index: x, root: root, from: from, uses: make([][]use, len(x.Blobs)), progress: watched(opts.Progress), local: opts.Local, places: opts.Local.chunks(), stored: newArena(fetchedLimit), raw: newArena(decodedLimit)}
 	if err := e.prepare(opts.Want); err != nil {
 		return 0, err
 	}
@@ -46,10 +48,10 @@ func (x *Index) ExtractFiles(ctx context.Context, root *os.Root, from Fetcher, o
 		if len(uses) == 0 {
 			continue
 		}
-		fetched += x.Blobs[i].StoredSize
 		group.Go(func() error { return e.blob(ctx, x.Blobs[i], uses) })
 	}
-	return fetched, group.Wait()
+	err = group.Wait()
+	return e.fetched.Load(), err
 }
 
 // Verify fetches every blob and holds every byte against the index, and writes nothing.
@@ -70,6 +72,10 @@ type extraction struct {
 	root  *os.Root // nil when nothing is to be written
 	from  Fetcher
 	uses  [][]use // of each blob
+
+	local   *Local
+	places  map[contracts.Digest]place // of chunks that are here
+	fetched atomic.Int64               // stored bytes
 
 	stored, raw *arena // of what is under way
 
@@ -144,6 +150,17 @@ func (e *extraction) blob(ctx context.Context, blob Blob, uses []use) error {
 	if blob.Kind == Whole {
 		return e.whole(ctx, blob, uses)
 	}
+	if _, here := e.places[blob.Raw]; here && blob.Kind == Chunk {
+		room, err := e.raw.get(ctx, blob.RawSize)
+		if err != nil {
+			return err
+		}
+		if e.take(blob, room) {
+			defer e.raw.put(room)
+			return e.write(blob, uses, room, e.progress.Skip)
+		}
+		e.raw.put(room)
+	}
 	buf, err := e.stored.get(ctx, blob.StoredSize)
 	if err != nil {
 		return err
@@ -164,6 +181,13 @@ func (e *extraction) blob(ctx context.Context, blob Blob, uses []use) error {
 			return err
 		}
 	}
+	e.fetched.Add(blob.StoredSize)
+	return e.write(blob, uses, raw, e.progress.Done)
+}
+
+// write puts the bytes of a blob into the files that use it.
+func (e *extraction) write(blob Blob, uses []use, raw []byte, tell func(files int, bytes int64)) error {
+	var err error
 	for _, u := range uses {
 		data := raw[u.part.Offset : u.part.Offset+u.part.Length]
 		if blob.Kind == Chunk {
@@ -179,7 +203,7 @@ func (e *extraction) blob(ctx context.Context, blob Blob, uses []use) error {
 		if err != nil {
 			return err
 		}
-		e.progress.Done(ended(u.left), u.part.Length)
+		tell(ended(u.left), u.part.Length)
 	}
 	return nil
 }

@@ -151,6 +151,7 @@ func (a pullAnswer) text(w io.Writer) {
 
 // plan is what a pull does to each path.
 type plan struct {
+	here   *bundle.Index
 	write  []string
 	delete []string
 	keep   []bundle.Difference
@@ -158,11 +159,11 @@ type plan struct {
 
 // plan compares the three sides, and refuses to lose anything.
 func (s *session) plan(root *os.Root, state *project.State, remote *bundleoci.Bundle, tag string) (*plan, error) {
-	files, err := s.local(root, state)
+	here, err := s.identify(root, state)
 	if err != nil {
 		return nil, err
 	}
-	local := bundle.Identities(files)
+	local := bundle.Identities(here.Files)
 	base := state.Identities()
 	if tag != s.defaultTag() {
 		if base, err = s.base(state.Bases[s.baseKey(tag)]); err != nil {
@@ -171,7 +172,7 @@ func (s *session) plan(root *os.Root, state *project.State, remote *bundleoci.Bu
 	}
 	force, prune := s.c.Bool("force"), s.c.Bool("prune")
 	theirs := bundle.Identities(remote.Index.Files)
-	p := &plan{write: []string{}, delete: []string{}, keep: []bundle.Difference{}}
+	p := &plan{here: here, write: []string{}, delete: []string{}, keep: []bundle.Difference{}}
 	var lost []contracts.Problem
 	for _, d := range bundle.Compare(base, local, theirs) {
 		_, there := theirs[d.Path]
@@ -262,7 +263,9 @@ func (p *plan) fetch(s *session, root *os.Root, remote *bundleoci.Bundle) (int64
 	}
 	progress := command.NewTransfer(s.c, "pull")
 	stats, err := remote.ExtractFiles(s.c.Context, staging, bundle.ExtractOptions{
-		Want: func(f bundle.File) bool { return wanted[f.Path] }, Progress: progress,
+		Want:     func(f bundle.File) bool { return wanted[f.Path] },
+		Local:    &bundle.Local{Root: root, Index: p.here},
+		Progress: progress,
 	})
 	progress.End()
 	if err != nil {
