@@ -10,11 +10,11 @@ import (
 func TestExtractOverOlder(t *testing.T) {
 	old := random(1, 24<<20)
 	content := old[:12<<20] + "inserted" + old[12<<20:]
-	older := files{"big.bin": old}.write(t)
 	x, blobs := build(t, files{"big.bin": content}.write(t))
-	here, _ := build(t, older)
 	for name, spoil := range map[string]bool{"as it was": false, "changed since": true} {
 		t.Run(name, func(t *testing.T) {
+			older := files{"big.bin": old}.write(t)
+			here, _ := build(t, older)
 			if spoil {
 				if err := os.WriteFile(filepath.Join(older, "big.bin"), []byte(random(2, 24<<20)), 0o644); err != nil {
 					t.Fatal(err)
