@@ -6,12 +6,12 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
-	"time"
 
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/runner"
 	"github.com/modelops-suite/modelops-go/contracts"
 )
 
@@ -27,11 +27,11 @@ func chooseInstaller(base string, w *wants) (installer, error) {
 	if uv, err := exec.LookPath("uv"); err == nil {
 		return installer{"uv", uv}, nil
 	}
-	if w.source == "uv.lock" {
+	if w.source == lockFile {
 		return installer{}, dependencies("the bundle's dependencies are locked in uv.lock, and this worker has no uv",
 			"install uv where bundle-worker runs, or export the lock: uv export --format requirements-txt > requirements.txt, and leave uv.lock out")
 	}
-	if exec.Command(base, "-I", "-c", "import venv, ensurepip").Run() != nil {
+	if exec.Command(base, "-I", "-B", "-c", "import venv, ensurepip").Run() != nil {
 		return installer{}, dependencies("the worker's Python has neither venv nor pip, and there is no uv",
 			"install uv, or the packages python3-venv and python3-pip, where bundle-worker runs")
 	}
@@ -39,28 +39,38 @@ func chooseInstaller(base string, w *wants) (installer, error) {
 }
 
 // install fills dir, which is empty, with an environment.
-func (t installer) install(ctx context.Context, opts Options, plan buildPlan, dir string) error {
+func (t installer) install(ctx context.Context, plan buildPlan, dir string) error {
 	for _, argv := range t.steps(plan, dir) {
-		if err := runInstaller(ctx, opts, t.name, dir, argv); err != nil {
+		if err := plan.run(ctx, t.name, dir, argv); err != nil {
 			return err
 		}
 	}
-	return nil
+	if err := moveable(dir); err != nil {
+		return unusable(dir, err)
+	}
+	if err := forgetLogins(dir); err != nil {
+		return unusable(dir, err)
+	}
+	// Its bytecode is made now, for good: the environment is read-only, and the times of
+	// its files are not the same on each node. What does not compile is for the import to tell.
+	_ = plan.run(ctx, t.name, dir, []string{filepath.Join(dir, "bin", "python"), "-I", "-m", "compileall", "-q", "-j", "1", "--invalidation-mode", "unchecked-hash", filepath.Join(dir, "lib")})
+	return ctx.Err()
 }
 
 // steps are the commands of a build.
 func (t installer) steps(plan buildPlan, dir string) [][]string {
 	python := filepath.Join(dir, "bin", "python")
 	w := plan.wants
+	base := plan.python.Path
 	var what []string
 	switch w.source {
-	case "uv.lock":
+	case lockFile:
 		return [][]string{
-			{t.path, "venv", "--no-config", "--quiet", "--allow-existing", "--python", plan.base, dir},
+			{t.path, "venv", "--no-config", "--quiet", "--allow-existing", "--python", base, dir},
 			{t.path, "sync", "--no-config", "--frozen", "--no-install-project", "--no-default-groups", "--active", "--no-cache", "--project", w.bundle},
 		}
-	case "requirements.txt":
-		what = []string{"-r", filepath.Join(w.bundle, "requirements.txt")}
+	case requirementsFile:
+		what = []string{"-r", filepath.Join(w.bundle, requirementsFile)}
 		if w.hashed {
 			what = append(what, "--require-hashes")
 		}
@@ -72,40 +82,85 @@ func (t installer) steps(plan buildPlan, dir string) [][]string {
 	}
 	if t.path != "" {
 		return [][]string{
-			{t.path, "venv", "--no-config", "--quiet", "--allow-existing", "--python", plan.base, dir},
-			append([]string{t.path, "pip", "install", "--no-config", "--python", python}, what...),
+			{t.path, "venv", "--no-config", "--quiet", "--allow-existing", "--python", base, dir},
+			append([]string{t.path, "pip", "install", "--no-config", "--no-cache", "--python", python}, what...),
 		}
 	}
 	return [][]string{
-		{plan.base, "-I", "-m", "venv", dir},
-		append([]string{python, "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--no-warn-script-location", "--no-cache-dir"}, what...),
+		{base, "-I", "-B", "-m", "venv", dir},
+		append([]string{python, "-m", "pip", "install", "--no-input", "--no-compile", "--disable-pip-version-check", "--no-warn-script-location", "--no-cache-dir"}, what...),
 	}
 }
 
-// maxInstallerOutput is how much of an installer's words is kept: the end.
-const maxInstallerOutput = 64 << 10
-
-func runInstaller(ctx context.Context, opts Options, name, dir string, argv []string) error {
-	output := &tail{limit: maxInstallerOutput}
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Dir = dir // the bundle's own uv.toml and pip.conf are not the worker's configuration
-	cmd.Env = installerEnviron(opts.Environ, dir)
-	cmd.Stdout, cmd.Stderr = output, output
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = 5 * time.Second
-	err := cmd.Run()
-	switch {
-	case ctx.Err() != nil:
+// run runs a step of a build. It ends with this process, however that ends, and so does
+// everything that it started.
+func (p buildPlan) run(ctx context.Context, name, dir string, argv []string) error {
+	temp := filepath.Join(dir, "tmp")
+	if err := os.MkdirAll(temp, 0o700); err != nil {
+		return unusable(dir, err)
+	}
+	defer func() { _ = runner.RemoveAll(temp) }()
+	process, err := p.Supervisor.Start(runner.Spec{
+		Path: argv[0], Args: argv[1:], Env: installerEnviron(p.Environ, dir),
+		Dir:     temp, // the bundle's own uv.toml and pip.conf are not the worker's configuration
+		Scratch: dir,
+	})
+	if err != nil {
+		return dependencies("installer "+contracts.Quote(name)+" does not start: "+contracts.Quote(err.Error()), "install uv or Python's venv and pip where bundle-worker runs").Because(err)
+	}
+	select {
+	case <-process.Done():
+	case <-ctx.Done():
+		process.Kill()
 		return ctx.Err()
-	case err != nil:
-		words := output.String()
-		e := dependencies(fmt.Sprintf("the bundle's dependencies could not be installed: %s", lastError(words)), "the installer's own words are below; correct the dependencies and push again")
-		e.StderrTail = words
-		return e.Because(fmt.Errorf("%s: %w", name, err))
+	}
+	exit := process.Wait()
+	if exit.Code == 0 && exit.Signal == 0 && !exit.Lost {
+		return nil
+	}
+	words := redact(process.Output.Text(), p.Environ)
+	e := dependencies("the bundle's dependencies could not be installed: "+lastError(words), "the installer's own words are below; correct the dependencies and push again")
+	e.StderrTail = words
+	return e.Because(fmt.Errorf("%s ended with code %d, signal %d", name, exit.Code, exit.Signal))
+}
+
+// moveable makes the programs of an environment find its interpreter beside themselves:
+// what is shared lies elsewhere on each node.
+func moveable(dir string) error {
+	bin := filepath.Join(dir, "bin")
+	entries, err := os.ReadDir(bin)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if !entry.Type().IsRegular() {
+			continue
+		}
+		path := filepath.Join(bin, entry.Name())
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		first, rest, _ := bytes.Cut(data, []byte("\n"))
+		if !bytes.HasPrefix(first, []byte("#!"+bin+"/python")) {
+			// A path too long for the kernel makes a shell script of three lines.
+			second, after, _ := bytes.Cut(rest, []byte("\n"))
+			third, after, _ := bytes.Cut(after, []byte("\n"))
+			if string(first) != "#!/bin/sh" || !bytes.Contains(second, []byte("exec' ")) || !bytes.Contains(second, []byte(bin)) || string(third) != "' '''" {
+				continue
+			}
+			rest = after
+		}
+		if err := os.WriteFile(path, append([]byte(besideItself), rest...), 0o700); err != nil {
+			return err
+		}
 	}
 	return nil
 }
+
+// besideItself is the beginning of a program in Python that the shell starts with the
+// interpreter in the program's own directory.
+const besideItself = "#!/bin/sh\n''''exec' \"$(dirname -- \"$(realpath -- \"$0\")\")/python\" \"$0\" \"$@\"\n' '''\n"
 
 // lastError is the line of an installer's output that says what went wrong.
 func lastError(words string) string {
@@ -126,48 +181,29 @@ func lastError(words string) string {
 // installerEnviron is what installers need: their own settings, proxies and
 // certificates, and Git's. Nothing of the registry, the storage or the cloud.
 func installerEnviron(own []string, dir string) []string {
-	environ := []string{"VIRTUAL_ENV=" + dir, "PYTHONDONTWRITEBYTECODE=1"}
+	environ := []string{
+		"VIRTUAL_ENV=" + dir, "PYTHONDONTWRITEBYTECODE=1",
+		"TMPDIR=" + filepath.Join(dir, "tmp"), // what a killed installer leaves goes with the rest
+	}
 	for _, variable := range own {
-		name, _, _ := strings.Cut(variable, "=")
-		switch upper := strings.ToUpper(name); {
-		case strings.HasPrefix(upper, "PIP_"), strings.HasPrefix(upper, "UV_"), strings.HasPrefix(upper, "GIT_"),
-			strings.HasPrefix(upper, "SSL_CERT_"), strings.HasSuffix(upper, "_PROXY"), strings.HasPrefix(upper, "LC_"):
+		if name, _, _ := strings.Cut(variable, "="); installers(name) {
 			environ = append(environ, variable)
-		default:
-			switch name {
-			case "PATH", "HOME", "LANG", "TZ", "TMPDIR", "SSH_AUTH_SOCK", "NETRC", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE":
-				environ = append(environ, variable)
-			}
 		}
 	}
-	return environ
+	return append(environ, "UV_LINK_MODE=copy") // files of an environment are its own: another's changes must not be theirs
 }
 
-// tail keeps the end of what is written to it.
-type tail struct {
-	limit int
-	data  []byte
-	lost  bool
-}
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.data = append(t.data, p...)
-	if len(t.data) > 2*t.limit {
-		t.data = append([]byte(nil), t.data[len(t.data)-t.limit:]...)
-		t.lost = true
+// installers says whether a variable of the worker's is for installers.
+func installers(name string) bool {
+	switch name {
+	case "PATH", "HOME", "LANG", "TZ", "SSH_AUTH_SOCK", "NETRC", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE":
+		return true
 	}
-	return len(p), nil
-}
-
-func (t *tail) String() string {
-	data := t.data
-	if len(data) > t.limit {
-		data = data[len(data)-t.limit:]
-	}
-	if t.lost || len(data) < len(t.data) {
-		if i := bytes.IndexByte(data, '\n'); i >= 0 {
-			data = data[i+1:]
+	upper := strings.ToUpper(name)
+	for _, prefix := range []string{"PIP_", "UV_", "GIT_", "SSL_CERT_", "LC_"} {
+		if strings.HasPrefix(upper, prefix) {
+			return true
 		}
 	}
-	return strings.ToValidUTF8(string(data), "�")
+	return strings.HasSuffix(upper, "_PROXY")
 }

@@ -11,9 +11,33 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/runner"
 	"github.com/modelops-suite/modelops-go/contracts"
 )
+
+const builderArgument = "__builder" // the test binary as a worker that will be killed
+
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case runner.GuardArgument:
+			os.Exit(runner.Guard(os.Args[2:]))
+		case builderArgument:
+			os.Exit(buildAndUse(os.Args[2], os.Args[3]))
+		}
+	}
+	os.Exit(m.Run())
+}
+
+func supervisor() *runner.Supervisor {
+	program, err := os.Executable()
+	if err != nil {
+		panic(err)
+	}
+	return runner.NewSupervisor(program, time.Second)
+}
 
 // bundleWith is a bundle's directory with these files; name.whl becomes a wheel of a
 // package "tiny" whose module says the content.
@@ -65,7 +89,7 @@ func writeWheel(t *testing.T, path, content string) {
 
 func options(t *testing.T, bundle string) Options {
 	t.Helper()
-	return Options{Bundle: bundle, Root: filepath.Join(t.TempDir(), "venvs"), Environ: append(os.Environ(), "PIP_NO_INDEX=1", "REGISTRY_PASSWORD=CANARY")}
+	return Options{Bundle: bundle, Root: filepath.Join(t.TempDir(), "venvs"), Environ: append(os.Environ(), "PIP_NO_INDEX=1", "REGISTRY_PASSWORD=CANARY"), Supervisor: supervisor()}
 }
 
 func TestOwnPython(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/cache"
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/config"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/pyenv"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/pyproject"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/wire"
@@ -25,7 +26,8 @@ import (
 type prepared struct {
 	bundle  *cache.Entry
 	project pyproject.Project
-	python  *pyenv.Env // nil when nothing in Python is needed
+	shared  pyenv.Registry // where nodes share environments; nil for nowhere
+	python  *pyenv.Env     // nil when nothing in Python is needed
 	entry   *wire.Entry
 
 	session *wire.Session       // nil when none is warm
@@ -64,6 +66,7 @@ func (r *Runner) prepare(ctx context.Context, task *contracts.SimTask) (*prepare
 		return nil, err
 	}
 	p := &prepared{bundle: bundle, checked: time.Now()}
+	p.shared, _ = source.(pyenv.Registry)
 	r.current = p
 	if p.project, err = pyproject.Read(bundle.Path); err != nil {
 		return nil, err
@@ -91,7 +94,14 @@ func (r *Runner) findEntry(ctx context.Context, p *prepared) error {
 	if missing != nil && contracts.AsError(missing).Code != contracts.CodeWireMissing {
 		return missing
 	}
-	python, err := pyenv.Ensure(ctx, pyenv.Options{Bundle: p.bundle.Path, Root: r.Config.VenvsDir, Environ: r.Environ, Log: r.Log})
+	opts := pyenv.Options{
+		Bundle: p.bundle.Path, Root: r.Config.VenvsDir, Environ: r.Environ, Log: r.Log,
+		Supervisor: r.Supervisor, PullOnly: r.Config.Environments == config.Pull,
+	}
+	if r.Config.Environments != config.Off {
+		opts.Shared = p.shared
+	}
+	python, err := pyenv.Ensure(ctx, opts)
 	if err != nil {
 		if entry != nil && entry.Kind == wire.KindCommand && !wantsPython(p.bundle.Path) {
 			p.entry = entry // it needs no Python, and there is none
@@ -177,6 +187,7 @@ func (p *prepared) cool() {
 
 func (p *prepared) release() {
 	p.cool()
+	p.python.Release()
 	p.bundle.Release()
 }
 
