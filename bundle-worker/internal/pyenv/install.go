@@ -19,23 +19,30 @@ import (
 type installer struct {
 	name string // as it is named to people and in keys
 	path string // of uv; empty for Python's own venv and pip
+	// inside says that pip is put into the environment, because Python's own is missing or
+	// cannot install elsewhere.
+	inside bool
 }
 
 // chooseInstaller takes uv where there is one, and Python's own tools otherwise. A uv.lock
 // says more than pip can read, so it is not ignored.
 func chooseInstaller(base string, w *wants) (installer, error) {
 	if uv, err := exec.LookPath("uv"); err == nil {
-		return installer{"uv", uv}, nil
+		return installer{name: "uv", path: uv}, nil
 	}
 	if w.source == lockFile {
 		return installer{}, dependencies("the bundle's dependencies are locked in uv.lock, and this worker has no uv",
 			"install uv where bundle-worker runs, or export the lock: uv export --format requirements-txt > requirements.txt, and leave uv.lock out")
 	}
+	const elsewhere = "import venv, pip, sys; sys.exit(tuple(int(n) for n in pip.__version__.split('.')[:2]) < (22, 3))"
+	if exec.Command(base, "-I", "-B", "-c", elsewhere).Run() == nil {
+		return installer{name: "pip"}, nil
+	}
 	if exec.Command(base, "-I", "-B", "-c", "import venv, ensurepip").Run() != nil {
 		return installer{}, dependencies("the worker's Python has neither venv nor pip, and there is no uv",
 			"install uv, or the packages python3-venv and python3-pip, where bundle-worker runs")
 	}
-	return installer{"pip", ""}, nil
+	return installer{name: "pip", inside: true}, nil
 }
 
 // install fills dir, which is empty, with an environment.
@@ -86,9 +93,14 @@ func (t installer) steps(plan buildPlan, dir string) [][]string {
 			append([]string{t.path, "pip", "install", "--no-config", "--no-cache", "--python", python}, what...),
 		}
 	}
+	venv := []string{base, "-I", "-B", "-m", "venv", "--without-pip", dir}
+	pip := []string{base, "-I", "-m", "pip", "--python", python}
+	if t.inside {
+		venv, pip = []string{base, "-I", "-B", "-m", "venv", dir}, []string{python, "-I", "-m", "pip"}
+	}
 	return [][]string{
-		{base, "-I", "-B", "-m", "venv", dir},
-		append([]string{python, "-m", "pip", "install", "--no-input", "--no-compile", "--disable-pip-version-check", "--no-warn-script-location", "--no-cache-dir"}, what...),
+		venv,
+		append(append(pip, "install", "--no-input", "--no-compile", "--disable-pip-version-check", "--no-warn-script-location", "--no-cache-dir"), what...),
 	}
 }
 
@@ -160,7 +172,7 @@ func moveable(dir string) error {
 
 // besideItself is the beginning of a program in Python that the shell starts with the
 // interpreter in the program's own directory.
-const besideItself = "#!/bin/sh\n''''exec' \"$(dirname -- \"$(realpath -- \"$0\")\")/python\" \"$0\" \"$@\"\n' '''\n"
+const besideItself = "#!/bin/sh\n'''exec' \"$(dirname -- \"$(realpath -- \"$0\")\")/python\" \"$0\" \"$@\"\n' '''\n"
 
 // lastError is the line of an installer's output that says what went wrong.
 func lastError(words string) string {
