@@ -41,7 +41,7 @@ func supervisor() *runner.Supervisor {
 
 // bundleWith is a bundle's directory with these files; name.whl becomes a wheel of a
 // package "tiny" whose module says the content.
-func bundleWith(t *testing.T, files map[string]string) string {
+func bundleWith(t testing.TB, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for name, content := range files {
@@ -60,7 +60,7 @@ func bundleWith(t *testing.T, files map[string]string) string {
 	return dir
 }
 
-func writeWheel(t *testing.T, path, content string) {
+func writeWheel(t testing.TB, path, content string) {
 	t.Helper()
 	f, err := os.Create(path)
 	if err != nil {
@@ -88,7 +88,7 @@ func writeWheel(t *testing.T, path, content string) {
 	}
 }
 
-func options(t *testing.T, bundle string) Options {
+func options(t testing.TB, bundle string) Options {
 	t.Helper()
 	return Options{Bundle: bundle, Root: filepath.Join(t.TempDir(), "venvs"), Environ: append(os.Environ(), "PIP_NO_INDEX=1", "REGISTRY_PASSWORD=CANARY"), Supervisor: supervisor()}
 }
