@@ -48,7 +48,7 @@ func chooseInstaller(base string, w *wants) (installer, error) {
 // install fills dir, which is empty, with an environment.
 func (t installer) install(ctx context.Context, plan buildPlan, dir string) error {
 	for _, argv := range t.steps(plan, dir) {
-		if err := plan.run(ctx, t.name, dir, argv); err != nil {
+		if err := plan.run(ctx, t.name, dir, installerEnviron(plan.Environ, dir), argv); err != nil {
 			return err
 		}
 	}
@@ -60,7 +60,7 @@ func (t installer) install(ctx context.Context, plan buildPlan, dir string) erro
 	}
 	// Its bytecode is made now, for good: the environment is read-only, and the times of
 	// its files are not the same on each node. What does not compile is for the import to tell.
-	_ = plan.run(ctx, t.name, dir, []string{filepath.Join(dir, "bin", "python"), "-I", "-m", "compileall", "-q", "-j", "1", "--invalidation-mode", "unchecked-hash", filepath.Join(dir, "lib")})
+	_ = plan.run(ctx, t.name, dir, packageEnviron(plan.Environ), []string{filepath.Join(dir, "bin", "python"), "-I", "-m", "compileall", "-q", "-j", "1", "--invalidation-mode", "unchecked-hash", filepath.Join(dir, "lib")})
 	return ctx.Err()
 }
 
@@ -106,14 +106,14 @@ func (t installer) steps(plan buildPlan, dir string) [][]string {
 
 // run runs a step of a build. It ends with this process, however that ends, and so does
 // everything that it started.
-func (p buildPlan) run(ctx context.Context, name, dir string, argv []string) error {
+func (p buildPlan) run(ctx context.Context, name, dir string, environ, argv []string) error {
 	temp := filepath.Join(dir, "tmp")
 	if err := os.MkdirAll(temp, 0o700); err != nil {
 		return unusable(dir, err)
 	}
 	defer func() { _ = runner.RemoveAll(temp) }()
 	process, err := p.Supervisor.Start(runner.Spec{
-		Path: argv[0], Args: argv[1:], Env: installerEnviron(p.Environ, dir),
+		Path: argv[0], Args: argv[1:], Env: environ,
 		Dir:     temp, // the bundle's own uv.toml and pip.conf are not the worker's configuration
 		Scratch: dir,
 	})
@@ -204,6 +204,10 @@ func installerEnviron(own []string, dir string) []string {
 	}
 	return append(environ, "UV_LINK_MODE=copy") // files of an environment are its own: another's changes must not be theirs
 }
+
+// packageEnviron is the environment of an interpreter that has a bundle's packages, whose
+// code runs whenever it starts: that of a task.
+func packageEnviron(own []string) []string { return runner.Environ(own, 1, nil) }
 
 // installers says whether a variable of the worker's is for installers.
 func installers(name string) bool {

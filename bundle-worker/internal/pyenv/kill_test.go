@@ -67,7 +67,7 @@ func TestKilledBuilders(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				killed := time.AfterFunc(time.Duration(random.Int64N(int64(1500*time.Millisecond))), func() { _ = cmd.Process.Kill() })
+				killed := time.AfterFunc(time.Duration(random.Int64N(int64(4*time.Second))), func() { _ = cmd.Process.Kill() })
 				err := cmd.Wait()
 				killed.Stop()
 				if err == nil {

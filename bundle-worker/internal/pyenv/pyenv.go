@@ -244,7 +244,7 @@ func (p buildPlan) aside(ctx context.Context, fill func(ctx context.Context, dir
 		return nil, err
 	}
 	env := &Env{Python: filepath.Join(dir, "bin", "python"), use: use}
-	if env.Record, err = probe(ctx, env.Python); err != nil {
+	if env.Record, err = probe(ctx, env.Python, p.Environ); err != nil {
 		return nil, err
 	}
 	if err := p.finish(dir, env.Record); err != nil {
@@ -284,10 +284,10 @@ system = sys.platform if sys.platform != "linux2" else "linux"
 json.dump({"python": platform.python_version(), "platform": system + "-" + platform.machine(), "packages": packages}, sys.stdout)
 `
 
-func probe(ctx context.Context, python string) (contracts.EnvironmentRecord, error) {
+func probe(ctx context.Context, python string, own []string) (contracts.EnvironmentRecord, error) {
 	var record contracts.EnvironmentRecord
 	cmd := exec.CommandContext(ctx, python, "-I", "-B", "-c", probeProgram)
-	cmd.Dir = "/"
+	cmd.Dir, cmd.Env = "/", packageEnviron(own)
 	out, err := cmd.Output()
 	if err == nil {
 		err = json.Unmarshal(out, &record)

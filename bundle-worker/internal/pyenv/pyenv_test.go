@@ -70,10 +70,11 @@ func writeWheel(t testing.TB, path, content string) {
 	z := zip.NewWriter(f)
 	for _, file := range [][2]string{
 		{"tiny/__init__.py", content},
+		{"tiny.pth", "import os, sys; os.environ.get('REGISTRY_PASSWORD') and sys.exit('a package sees the login of the registry')\n"},
 		{"tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n"},
 		{"tiny-1.0.dist-info/entry_points.txt", "[console_scripts]\ntiny = tiny:main\n"},
 		{"tiny-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"},
-		{"tiny-1.0.dist-info/RECORD", "tiny/__init__.py,,\ntiny-1.0.dist-info/METADATA,,\ntiny-1.0.dist-info/WHEEL,,\ntiny-1.0.dist-info/entry_points.txt,,\ntiny-1.0.dist-info/RECORD,,\n"},
+		{"tiny-1.0.dist-info/RECORD", "tiny/__init__.py,,\ntiny.pth,,\ntiny-1.0.dist-info/METADATA,,\ntiny-1.0.dist-info/WHEEL,,\ntiny-1.0.dist-info/entry_points.txt,,\ntiny-1.0.dist-info/RECORD,,\n"},
 	} {
 		w, err := z.Create(file[0])
 		if err == nil {

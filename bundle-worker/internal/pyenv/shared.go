@@ -75,10 +75,10 @@ func (p buildPlan) pull(ctx context.Context, dir string) error {
 	if err != nil || json.Unmarshal(data, &want) != nil {
 		return untrue(shared.Ref, "has no record")
 	}
-	if err := p.run(ctx, "venv", dir, []string{p.python.Path, "-I", "-B", "-m", "venv", "--without-pip", "--symlinks", dir}); err != nil {
+	if err := p.run(ctx, "venv", dir, packageEnviron(p.Environ), []string{p.python.Path, "-I", "-B", "-m", "venv", "--without-pip", "--symlinks", dir}); err != nil {
 		return err
 	}
-	got, err := probe(ctx, filepath.Join(dir, "bin", "python"))
+	got, err := probe(ctx, filepath.Join(dir, "bin", "python"), p.Environ)
 	if err != nil {
 		return err
 	}

@@ -252,7 +252,7 @@ func TestLoginsOfInstallers(t *testing.T) {
 
 // What cannot be covered by the key is refused; what is included is covered.
 func TestRequirementsOfPaths(t *testing.T) {
-	for _, line := range []string{"-e .", ".", "./pkg", "/tmp/x", "tiny @ file:///tmp/x", "-r ../outside.txt", "-r missing.txt"} {
+	for _, line := range []string{"-e .", ".", "./pkg", "/tmp/x", "tiny @ file:///tmp/x", "-r ../outside.txt", "-r missing.txt", "--find-links=elsewhere"} {
 		_, err := readWants(bundleWith(t, map[string]string{"requirements.txt": line + "\n"}))
 		if err == nil || contracts.AsError(err).Hint == "" {
 			t.Errorf("%s: %v", line, err)
@@ -265,12 +265,25 @@ func TestRequirementsOfPaths(t *testing.T) {
 		}
 		return sharedKey(request(w, interpreter{}))
 	}
-	base := map[string]string{"requirements.txt": "-r more.txt\n", "more.txt": "tiny\n"}
+	base := map[string]string{"requirements.txt": "-r more.txt # not file:\n", "more.txt": "tiny\n"}
 	one := keyOf(base)
-	if one == keyOf(map[string]string{"requirements.txt": "-r more.txt\n", "more.txt": "tiny==1\n"}) {
+	if one == keyOf(map[string]string{"requirements.txt": "-r more.txt # not file:\n", "more.txt": "tiny==1\n"}) {
 		t.Error("an included file is not in the key")
 	}
-	if one != keyOf(map[string]string{"requirements.txt": "-r more.txt\n", "more.txt": "tiny\n", "pyproject.toml": "[project]\nname = \"x\"\n", "wire.py": ""}) {
+	if one != keyOf(map[string]string{"requirements.txt": "-r more.txt # not file:\n", "more.txt": "tiny\n", "pyproject.toml": "[project]\nname = \"x\"\n", "wire.py": ""}) {
 		t.Error("a file that decides nothing is in the key")
+	}
+}
+
+// A package's code runs when its environment is looked at. It sees what a task sees.
+func TestPackagesSeeNothing(t *testing.T) {
+	t.Setenv("REGISTRY_PASSWORD", "CANARY")
+	opts := options(t, bundleWith(t, map[string]string{"requirements.txt": "tiny==1.0\n", "wheels/tiny-1.0-py3-none-any.whl": "WORD = 1\n"}))
+	registry := bundletest.NewRegistry(t)
+	for range 2 {
+		opts.Shared, opts.Root = repository(t, registry), filepath.Join(t.TempDir(), "venvs")
+		if _, err := Ensure(t.Context(), opts); err != nil {
+			t.Fatal(err, contracts.AsError(err).StderrTail)
+		}
 	}
 }

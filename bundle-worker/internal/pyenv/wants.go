@@ -114,8 +114,10 @@ const maxIncludes = 8 // of requirements files in one another
 // readRequirements follows the files that a requirements file includes.
 func (w *wants) readRequirements(name, text string, depth int) error {
 	for line := range strings.Lines(text) {
+		line, _, _ = strings.Cut(" "+strings.TrimSpace(line), " #")
 		line = strings.TrimSpace(line)
-		if strings.HasPrefix(line, "-e") || strings.HasPrefix(line, "--editable") || strings.HasPrefix(line, ".") || strings.HasPrefix(line, "/") || strings.Contains(line, "file:") {
+		if strings.HasPrefix(line, "-e") || strings.HasPrefix(line, "--editable") || strings.HasPrefix(line, ".") || strings.HasPrefix(line, "/") || strings.Contains(line, "file:") ||
+			links.MatchString(line) && !strings.Contains(line, "://") {
 			return local(name, line)
 		}
 		found := includes.FindStringSubmatch(line)
@@ -143,6 +145,9 @@ func (w *wants) readRequirements(name, text string, depth int) error {
 
 // includes is a line that includes another file of requirements or constraints.
 var includes = regexp.MustCompile(`^(?:-r|-c|--requirement|--constraint)[ =]*(\S+)`)
+
+// links is a line that names where packages lie.
+var links = regexp.MustCompile(`^(?:-f|--find-links)[ =]`)
 
 func local(file, what string) error {
 	return dependencies(file+" installs from a path: "+contracts.Quote(what),
