@@ -287,3 +287,18 @@ func TestPackagesSeeNothing(t *testing.T) {
 		}
 	}
 }
+
+// Where others may write, nothing is built: they would decide what runs.
+func TestRootOfOthers(t *testing.T) {
+	opts := options(t, bundleWith(t, tinyFiles()))
+	if err := os.Mkdir(opts.Root, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(opts.Root, 0o777); err != nil { // whatever the umask is
+		t.Fatal(err)
+	}
+	_, err := Ensure(t.Context(), opts)
+	if e := contracts.AsError(err); err == nil || e.Code != contracts.CodeDenied || !strings.Contains(e.Hint, variable) {
+		t.Errorf("%v", err)
+	}
+}
