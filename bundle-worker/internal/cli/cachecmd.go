@@ -11,12 +11,13 @@ import (
 
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/cache"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/config"
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/pyenv"
 	"github.com/modelops-suite/modelops-go/contracts"
 )
 
 func cacheListCommand() command {
 	return command{
-		name: "cache list", usage: "list the bundles on this node", example: "bundle-worker cache list --json",
+		name: "cache list", usage: "list the bundles and Python environments on this node", example: "bundle-worker cache list --json",
 		run: func(_ context.Context, p *program, _ []string) error {
 			store, err := p.cache()
 			if err != nil {
@@ -26,7 +27,13 @@ func cacheListCommand() command {
 			if err != nil {
 				return err
 			}
-			return p.print(map[string]any{"root": store.Root(), "bundles": infos}, table(infos))
+			venvs := config.CacheOnly(p.env.Getenv).VenvsDir
+			environments, err := pyenv.List(venvs)
+			if err != nil {
+				return err
+			}
+			return p.print(map[string]any{"root": store.Root(), "bundles": infos, "environments_root": venvs, "environments": environments},
+				table(infos)+environmentTable(environments))
 		},
 	}
 }
@@ -98,9 +105,9 @@ func runCacheVerify(ctx context.Context, p *program, args []string) error {
 
 func cacheGCCommand() command {
 	return command{
-		name: "cache gc", usage: "remove bundles that nobody uses, the least recently used first", example: "bundle-worker cache gc --max-bytes 10000000000 --older-than 168h",
+		name: "cache gc", usage: "remove bundles and Python environments that nobody uses, the least recently used first", example: "bundle-worker cache gc --max-bytes 10000000000 --older-than 168h",
 		flags: func(set *flag.FlagSet, f *flags) {
-			set.Int64Var(&f.maxBytes, "max-bytes", 0, "until the rest has at most `N` bytes")
+			set.Int64Var(&f.maxBytes, "max-bytes", 0, "until the rest has at most `N` bytes: the bundles, and likewise the environments")
 			set.StringVar(&f.olderThan, "older-than", "", "what was not used for `DURATION`, as in 168h")
 			set.BoolVar(&f.dryRun, "dry-run", false, "say what would go, and remove nothing")
 		},
@@ -127,7 +134,13 @@ func runCacheGC(ctx context.Context, p *program, _ []string) error {
 	if err != nil {
 		return err
 	}
-	return p.print(map[string]any{"root": store.Root(), "collected": gone, "dry_run": opts.DryRun}, table(gone))
+	venvs := config.CacheOnly(p.env.Getenv).VenvsDir
+	environments, err := pyenv.Collect(ctx, venvs, pyenv.CollectOptions{MaxBytes: opts.MaxBytes, OlderThan: opts.OlderThan, DryRun: opts.DryRun})
+	if err != nil {
+		return err
+	}
+	return p.print(map[string]any{"root": store.Root(), "collected": gone, "environments": environments, "dry_run": opts.DryRun},
+		table(gone)+environmentTable(environments))
 }
 
 // cache opens the node's cache, which needs no environment.
@@ -145,6 +158,18 @@ func table(infos []cache.Info) string {
 			used = "in use"
 		}
 		fmt.Fprintf(&b, "%s  %12d bytes  %-20s  %s  %s\n", info.Digest.Short(), info.Bytes, used, info.Repository, info.Path)
+	}
+	return b.String()
+}
+
+func environmentTable(infos []pyenv.Info) string {
+	var b strings.Builder
+	for _, info := range infos {
+		used := info.LastUsed
+		if info.InUse {
+			used = "in use"
+		}
+		fmt.Fprintf(&b, "%.12s  %12d bytes  %-20s  Python %s, %d packages  %s\n", info.Key, info.Bytes, used, info.Python, info.Packages, info.Path)
 	}
 	return b.String()
 }

@@ -25,9 +25,10 @@ type pythonAnswer struct {
 
 func runEnsurePython(ctx context.Context, p *program, args []string) error {
 	c := config.CacheOnly(p.env.Getenv)
-	python, err := pyenv.Ensure(ctx, pyenv.Options{Bundle: args[0], Root: c.VenvsDir, Environ: p.env.Environ, Log: p.env.Stderr})
+	python, err := pyenv.Ensure(ctx, pyenv.Options{Bundle: args[0], Root: c.VenvsDir, Environ: p.env.Environ, Log: p.env.Stderr, Supervisor: p.supervisor()})
 	if err != nil {
 		return err
 	}
+	defer python.Release()
 	return p.print(pythonAnswer{python.Python, python.Record}, python.Python+"\n")
 }

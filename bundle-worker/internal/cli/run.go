@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/config"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/pyenv"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/runner"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/wire"
@@ -104,10 +105,20 @@ func (p *program) runIn(ctx context.Context, r *report, args []string) error {
 	}
 	defer e.Release()
 	r.Path = e.Path
-	python, err := pyenv.Ensure(ctx, pyenv.Options{Bundle: e.Path, Root: c.VenvsDir, Environ: p.env.Environ, Log: p.env.Stderr, Supervisor: p.supervisor()})
+	opts := pyenv.Options{
+		Bundle: e.Path, Root: c.VenvsDir, Environ: p.env.Environ, Log: p.env.Stderr,
+		Supervisor: p.supervisor(), PullOnly: c.Environments == config.Pull,
+	}
+	if c.Environments != config.Off {
+		if opts.Shared, err = p.repository(c, ref.Repository); err != nil {
+			return err
+		}
+	}
+	python, err := pyenv.Ensure(ctx, opts)
 	if wants, wantErr := pyenv.Wants(e.Path); err != nil && (wants || wantErr != nil) {
 		return err
 	}
+	defer python.Release()
 	scratch, err := runner.NewScratch()
 	if err == nil {
 		err = scratch.Make()

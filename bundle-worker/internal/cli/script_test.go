@@ -58,6 +58,8 @@ func TestScript(t *testing.T) {
 			"code":     exitCode,
 			"gone":     gone,
 			"wheel":    wheel,
+			"example":  example,
+			"packages": packages,
 		},
 	})
 }

@@ -19,13 +19,16 @@ type Config struct {
 	Environment *contracts.BundleEnvironment
 	CacheDir    string
 	VenvsDir    string
-	Cold        bool          // one process for each task, instead of warm ones
-	MaxWarm     int           // warm processes at most
-	WarmMemory  int64         // bytes that they may use together; 0 for no limit
-	WarmTasks   int           // tasks of one of them
-	WarmAge     time.Duration // of one of them
-	Timeout     time.Duration // of a task that states none
-	OutputLimit int64         // bytes of one output
+	// Environments says what becomes of Python environments in the bundle's repository:
+	// they are shared with other nodes, only taken from there, or neither.
+	Environments Sharing
+	Cold         bool          // one process for each task, instead of warm ones
+	MaxWarm      int           // warm processes at most
+	WarmMemory   int64         // bytes that they may use together; 0 for no limit
+	WarmTasks    int           // tasks of one of them
+	WarmAge      time.Duration // of one of them
+	Timeout      time.Duration // of a task that states none
+	OutputLimit  int64         // bytes of one output
 
 	// CredentialSource says where the registry's user name and password were read, when
 	// that is not the environment file.
@@ -37,6 +40,16 @@ type Config struct {
 
 	settings []setting
 }
+
+// Sharing is what a worker does with Python environments in a bundle's repository.
+type Sharing string
+
+// The values of MODELOPS_ENVIRONMENTS.
+const (
+	Share Sharing = "share" // take what other nodes built, and give what this one builds
+	Pull  Sharing = "pull"  // take, and give nothing
+	Off   Sharing = "off"   // neither: each node installs
+)
 
 // setting is a value and where it came from, for people.
 type setting struct{ name, value, source string }
@@ -51,6 +64,7 @@ const (
 	containerVariable = "MODELOPS_BUNDLE_STORAGE_CONTAINER"
 	cacheVariable     = "MODELOPS_BUNDLES_CACHE_DIR"
 	venvsVariable     = "MODELOPS_VENVS_DIR"
+	sharingVariable   = "MODELOPS_ENVIRONMENTS"
 	executorVariable  = "MODELOPS_EXECUTOR_TYPE"
 	warmVariable      = "MODELOPS_MAX_WARM_PROCESSES"
 	memoryVariable    = "MODELOPS_MAX_WARM_MEMORY"
@@ -86,6 +100,12 @@ func Load(getenv func(string) string, envFile string) (*Config, error) {
 	c.note("storage", storage, "")
 	c.CacheDir = c.text(getenv, "bundle cache", cacheVariable, defaultCache)
 	c.VenvsDir = c.text(getenv, "Python environments", venvsVariable, defaultVenvs)
+	c.Environments = Sharing(c.text(getenv, "sharing of Python environments", sharingVariable, string(Share)))
+	switch c.Environments {
+	case Share, Pull, Off:
+	default:
+		return nil, wrong(sharingVariable, string(c.Environments), "is neither share nor pull nor off")
+	}
 	if err := c.executor(getenv); err != nil {
 		return nil, err
 	}

@@ -142,3 +142,20 @@ func TestNothingConfigured(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+func TestEnvironments(t *testing.T) {
+	for value, want := range map[string]Sharing{"": Share, "pull": Pull, "off": Off, "maybe": ""} {
+		c, err := Load(func(name string) string {
+			return map[string]string{"MODELOPS_BUNDLE_REGISTRY": "localhost:5000", "MODELOPS_ENVIRONMENTS": value}[name]
+		}, "")
+		if want == "" {
+			if err == nil || !strings.Contains(err.Error(), "MODELOPS_ENVIRONMENTS") {
+				t.Errorf("%s: %v", value, err)
+			}
+			continue
+		}
+		if err != nil || c.Environments != want {
+			t.Errorf("%s: %+v, %v", value, c, err)
+		}
+	}
+}

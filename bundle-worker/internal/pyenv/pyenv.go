@@ -3,15 +3,19 @@
 // Package pyenv gives a bundle the Python environment that it asks for: the worker's own
 // Python when it asks for nothing, else a virtual environment with its dependencies.
 //
-// An environment is keyed by everything that decides it: the dependency files, the
-// interpreter, the platform, the installer and this package's version. It is built in a
-// directory of its own, and one rename of a link makes it the environment of its key: an
-// environment is whole or not there. A failed build is reported in the installer's own
-// words, and nothing of it is used again. The bundle's own code is never copied into it.
+// An environment is keyed by everything that decides it: what the bundle asks for, the
+// interpreter, the platform and this package's version. It is built in a directory of its
+// own, looked at, made read-only, and one rename of a link makes it the environment of its
+// key: an environment is whole or not there. A failed build is reported in the installer's
+// own words, and nothing of it is used again. The bundle's own code is never copied into it.
 //
-//	<root>/<key>            a link to the environment
-//	<root>/<key>.<random>/  the environment, with record.json
-//	<root>/locks/<key>      held while it is built
+// One that was built is given to the bundle's repository, and other nodes take it from
+// there; see shared.go for who must be trusted for that.
+//
+//	<root>/<key>                       a link to the environment
+//	<root>/<key>.<random>/             the environment, with record.json and inventory
+//	<root>/locks/<key>                 held while it is built
+//	<root>/locks/<key>.<random>.use    held, shared, by whoever uses it
 package pyenv
 
 import (
@@ -26,6 +30,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/lock"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/owned"
@@ -34,24 +39,40 @@ import (
 )
 
 // builder is the version of how environments are built. A change of it makes all new.
-const builder = 1
+const builder = 2
 
 // Options say which environment is wanted.
 type Options struct {
-	Bundle  string    // the bundle's directory; it is only read
-	Root    string    // where environments are kept
-	Environ []string  // the worker's own variables; installers get those that are theirs
-	Log     io.Writer // one line for each step that takes long; nil for none
-	// Supervisor runs the installers.
-	Supervisor *runner.Supervisor
+	Bundle     string             // the bundle's directory; it is only read
+	Root       string             // where environments are kept
+	Environ    []string           // the worker's own variables; installers get those that are theirs
+	Log        io.Writer          // one line for each step that takes long; nil for none
+	Supervisor *runner.Supervisor // starts installers, and ends them with this process
+	Shared     Registry           // where nodes share environments; nil for nowhere
+	PullOnly   bool               // take from Shared, and give nothing
 }
 
-// Env is a Python environment.
+func (o Options) note(format string, args ...any) {
+	if o.Log != nil {
+		fmt.Fprintf(o.Log, format+"\n", args...)
+	}
+}
+
+// Env is a Python environment. It is not collected until it is released.
 type Env struct {
 	Python string // the interpreter, absolute
 	// Record is what was installed. It is empty for the worker's own Python: the process
 	// that runs on it says what it has.
 	Record contracts.EnvironmentRecord
+
+	use *lock.File
+}
+
+// Release ends the use of the environment.
+func (e *Env) Release() {
+	if e != nil {
+		e.use.Unlock()
+	}
 }
 
 // Ensure finds or builds the environment of a bundle. Of any number of processes that ask
@@ -69,145 +90,185 @@ func Ensure(ctx context.Context, opts Options) (*Env, error) {
 	if !wants.anything() && wants.requiresPython == "" {
 		return &Env{Python: base}, nil
 	}
-	probed, err := probe(ctx, base)
+	python, err := identify(ctx, base)
 	if err != nil {
 		return nil, err
 	}
-	if err := wants.checkPython(probed.Python); err != nil {
+	if err := wants.checkPython(python.Version); err != nil {
 		return nil, err
 	}
 	if !wants.anything() {
 		return &Env{Python: base}, nil
 	}
-	tool, err := chooseInstaller(base, wants)
+	root, err := owned.Directory(opts.Root, variable)
 	if err != nil {
 		return nil, err
 	}
-	root, err := owned.Directory(opts.Root, "MODELOPS_VENVS_DIR")
-	if err != nil {
-		return nil, err
-	}
-	k := key(wants, base, probed, tool)
-	if env, err := open(root, k); err == nil {
-		return env, nil
-	}
-	if err := os.MkdirAll(filepath.Join(root, "locks"), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(root, locksDir), 0o700); err != nil {
 		return nil, unusable(root, err)
 	}
-	held, err := lock.Exclusive(ctx, filepath.Join(root, "locks", k))
+	asked := request(wants, python)
+	plan := buildPlan{Options: opts, root: root, python: python, wants: wants, asked: asked, key: localKey(asked, python)}
+	if env, err := open(ctx, root, plan.key); err == nil {
+		return env, nil
+	}
+	held, err := lock.Exclusive(ctx, filepath.Join(root, locksDir, plan.key))
 	if err != nil {
 		return nil, err
 	}
 	defer held.Unlock()
-	if env, err := open(root, k); err == nil {
+	if env, err := open(ctx, root, plan.key); err == nil {
 		return env, nil // somebody else was first
 	}
 	if held.Held() {
-		sweep(root, k)
+		sweep(root, plan.key)
 	}
-	return build(ctx, opts, buildPlan{root: root, key: k, base: base, tool: tool, wants: wants})
+	return plan.make(ctx)
 }
 
-// key names an environment by everything that decides it.
-func key(w *wants, base string, probed contracts.EnvironmentRecord, tool installer) string {
-	if resolved, err := filepath.EvalSymlinks(base); err == nil {
-		base = resolved
+// interpreter is a Python, and what packages for it depend on.
+type interpreter struct {
+	Path     string `json:"-"`        // of the program itself, not of a script that chooses one
+	Version  string `json:"python"`   // in full
+	ABI      string `json:"abi"`      // of extension modules
+	Platform string `json:"platform"` // as in linux-x86_64
+	Libc     string `json:"libc"`
+}
+
+// identifyProgram imports nothing that takes time.
+const identifyProgram = `
+import os, sys, _imp
+try:
+    libc = os.confstr("CS_GNU_LIBC_VERSION") or ""
+except (ValueError, OSError, AttributeError):
+    libc = os.uname().release if sys.platform == "darwin" else ""
+for line in (sys.executable, sys.version.split()[0].rstrip("+"), "".join(_imp.extension_suffixes()[:1]), sys.platform + "-" + os.uname().machine, libc):
+    print(line)
+`
+
+func identify(ctx context.Context, python string) (interpreter, error) {
+	cmd := exec.CommandContext(ctx, python, "-I", "-S", "-B", "-c", identifyProgram)
+	cmd.Dir = "/" // a bundle's own .python-version does not choose
+	out, err := cmd.Output()
+	if err != nil {
+		return interpreter{}, broken(python, err)
 	}
-	data, err := json.Marshal(map[string]any{
-		"builder": builder, "python": probed.Python, "interpreter": base, "platform": probed.Platform, "installer": tool.name, "files": w.digests,
-	})
+	lines := strings.Split(string(out), "\n")
+	if len(lines) < 5 || !filepath.IsAbs(lines[0]) {
+		return interpreter{}, broken(python, errors.New("it does not say what it is"))
+	}
+	return interpreter{Path: lines[0], Version: lines[1], ABI: lines[2], Platform: lines[3], Libc: lines[4]}, nil
+}
+
+// request is everything that decides what is installed, as canonical JSON. It goes with an
+// environment that is shared, so that a node can hold it against what it asks for itself.
+func request(w *wants, python interpreter) []byte {
+	data, err := json.Marshal(map[string]any{"builder": builder, "interpreter": python, "source": w.source, "files": w.decisive()})
 	if err != nil { // strings and numbers only
 		panic(err)
 	}
-	sum := sha256.Sum256(data)
+	return data
+}
+
+// sharedKey names an environment among nodes with the same interpreter and platform.
+func sharedKey(asked []byte) string {
+	sum := sha256.Sum256(asked)
 	return hex.EncodeToString(sum[:])
 }
 
-const recordFile = "record.json"
-
-// open is the environment of a key, when it is there.
-func open(root, key string) (*Env, error) {
-	dir, err := filepath.EvalSymlinks(filepath.Join(root, key))
-	if err != nil {
-		return nil, err
+// localKey names an environment on this node, where it also depends on the interpreter's
+// place.
+func localKey(asked []byte, python interpreter) string {
+	path := python.Path
+	if resolved, err := filepath.EvalSymlinks(path); err == nil {
+		path = resolved
 	}
-	data, err := os.ReadFile(filepath.Join(dir, recordFile))
-	if err != nil {
-		return nil, err
-	}
-	var record contracts.EnvironmentRecord
-	if err := json.Unmarshal(data, &record); err != nil {
-		return nil, err
-	}
-	python := filepath.Join(dir, "bin", "python")
-	if _, err := os.Stat(python); err != nil { // its base interpreter may be gone
-		return nil, err
-	}
-	return &Env{Python: python, Record: record}, nil
+	return sharedKey([]byte(sharedKey(asked) + "\n" + path))
 }
 
-// sweep deletes what builds of the key that died left behind. The caller holds the lock,
-// and nothing of the key is in use.
-func sweep(root, key string) {
-	leftovers, err := filepath.Glob(filepath.Join(root, key+".*"))
-	if err != nil {
-		return
-	}
-	current, _ := filepath.EvalSymlinks(filepath.Join(root, key))
-	for _, leftover := range leftovers {
-		if leftover != current {
-			_ = os.RemoveAll(leftover)
+// buildPlan is an environment that is to be made.
+type buildPlan struct {
+	Options
+	root, key string
+	python    interpreter
+	wants     *wants
+	asked     []byte
+}
+
+// make takes the environment from where nodes share them, or builds it and gives it there.
+func (p buildPlan) make(ctx context.Context) (*Env, error) {
+	if p.Shared != nil {
+		env, err := p.aside(ctx, p.pull)
+		switch {
+		case err == nil:
+			return env, nil
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case contracts.AsError(err).Code != contracts.CodeBundleNotFound:
+			p.note("no shared environment was taken: %s", contracts.Lines(err.Error()))
 		}
 	}
-}
-
-// buildPlan is a build that is to be done.
-type buildPlan struct {
-	root, key, base string
-	tool            installer
-	wants           *wants
-}
-
-// build makes the environment aside and publishes it.
-func build(ctx context.Context, opts Options, plan buildPlan) (*Env, error) {
-	dir, err := os.MkdirTemp(plan.root, plan.key+".")
+	tool, err := chooseInstaller(p.python.Path, p.wants)
 	if err != nil {
-		return nil, unusable(plan.root, err)
+		return nil, err
+	}
+	p.note("installing the dependencies of %s with %s", p.wants.source, tool.name)
+	env, err := p.aside(ctx, func(ctx context.Context, dir string) error { return tool.install(ctx, p, dir) })
+	if err != nil {
+		return nil, err
+	}
+	if p.Shared != nil && !p.PullOnly {
+		p.push(ctx, filepath.Dir(env.Bin()))
+	}
+	return env, nil
+}
+
+// aside fills a new directory, and publishes it when what is in it works.
+func (p buildPlan) aside(ctx context.Context, fill func(ctx context.Context, dir string) error) (*Env, error) {
+	dir, err := os.MkdirTemp(p.root, p.key+".")
+	if err != nil {
+		return nil, unusable(p.root, err)
+	}
+	use, err := lock.Shared(ctx, useLock(p.root, dir))
+	if err != nil {
+		return nil, err
 	}
 	published := false
 	defer func() {
 		if !published {
-			_ = os.RemoveAll(dir)
+			discard(p.root, dir)
+			use.Unlock()
 		}
 	}()
-	if opts.Log != nil {
-		fmt.Fprintf(opts.Log, "installing the dependencies of %s with %s\n", plan.wants.source, plan.tool.name)
-	}
-	if err := plan.tool.install(ctx, opts, plan, dir); err != nil {
+	if err := fill(ctx, dir); err != nil {
 		return nil, err
 	}
-	python := filepath.Join(dir, "bin", "python")
-	record, err := probe(ctx, python)
-	if err != nil {
+	env := &Env{Python: filepath.Join(dir, "bin", "python"), use: use}
+	if env.Record, err = probe(ctx, env.Python, p.Environ); err != nil {
 		return nil, err
 	}
-	data, err := json.MarshalIndent(record, "", "  ")
-	if err != nil {
-		return nil, err
-	}
-	if err := os.WriteFile(filepath.Join(dir, recordFile), data, 0o600); err != nil {
-		return nil, unusable(dir, err)
-	}
-	link := dir + ".link"
-	if err := os.Symlink(filepath.Base(dir), link); err != nil {
-		return nil, unusable(dir, err)
-	}
-	if err := os.Rename(link, filepath.Join(plan.root, plan.key)); err != nil {
-		_ = os.Remove(link)
+	if err := p.finish(dir, env.Record); err != nil {
 		return nil, unusable(dir, err)
 	}
 	published = true
-	return &Env{Python: python, Record: record}, nil
+	return env, nil
+}
+
+// finish writes what belongs to an environment, and publishes it.
+func (p buildPlan) finish(dir string, record contracts.EnvironmentRecord) error {
+	data, err := json.MarshalIndent(record, "", "  ")
+	if err != nil {
+		return err
+	}
+	for name, content := range map[string][]byte{recordFile: data, requestFile: p.asked} {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			return err
+		}
+	}
+	if err := seal(dir); err != nil {
+		return err
+	}
+	return publish(p.root, p.key, dir)
 }
 
 // probeProgram tells what an interpreter is and has. It imports nothing of anybody's.
@@ -223,22 +284,26 @@ system = sys.platform if sys.platform != "linux2" else "linux"
 json.dump({"python": platform.python_version(), "platform": system + "-" + platform.machine(), "packages": packages}, sys.stdout)
 `
 
-func probe(ctx context.Context, python string) (contracts.EnvironmentRecord, error) {
+func probe(ctx context.Context, python string, own []string) (contracts.EnvironmentRecord, error) {
 	var record contracts.EnvironmentRecord
 	cmd := exec.CommandContext(ctx, python, "-I", "-B", "-c", probeProgram)
-	cmd.Dir = "/"
+	cmd.Dir, cmd.Env = "/", packageEnviron(own)
 	out, err := cmd.Output()
 	if err == nil {
 		err = json.Unmarshal(out, &record)
 	}
 	if err != nil {
-		e := dependencies("interpreter "+contracts.Quote(python)+" does not work: "+contracts.Quote(err.Error()), "Python 3.9 or later is needed")
-		if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-			e.StderrTail = string(exit.Stderr)
-		}
-		return record, e
+		return record, broken(python, err)
 	}
 	return record, nil
+}
+
+func broken(python string, err error) error {
+	e := dependencies("interpreter "+contracts.Quote(python)+" does not work: "+contracts.Quote(err.Error()), "Python 3.9 or later is needed")
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		e.StderrTail = string(exit.Stderr)
+	}
+	return e
 }
 
 func dependencies(message, hint string) *contracts.Error {
@@ -250,7 +315,7 @@ func unusable(path string, err error) error {
 	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
 		reason = pathErr.Err.Error()
 	}
-	return dependencies("Python environments cannot be kept in "+contracts.Quote(path)+": "+reason, "name another directory in MODELOPS_VENVS_DIR").Because(err)
+	return dependencies("Python environments cannot be kept in "+contracts.Quote(path)+": "+reason, "name another directory in "+variable).Because(err)
 }
 
 // Built says whether the environment was made for bundles like this one; false for the

@@ -17,16 +17,31 @@ import (
 	"github.com/modelops-suite/modelops-go/contracts"
 )
 
+const builderArgument = "__builder" // the test binary as a worker that will be killed
+
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == runner.GuardArgument {
-		os.Exit(runner.Guard(os.Args[2:]))
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case runner.GuardArgument:
+			os.Exit(runner.Guard(os.Args[2:]))
+		case builderArgument:
+			os.Exit(buildAndUse(os.Args[2], os.Args[3]))
+		}
 	}
 	os.Exit(m.Run())
 }
 
+func supervisor() *runner.Supervisor {
+	program, err := os.Executable()
+	if err != nil {
+		panic(err)
+	}
+	return runner.NewSupervisor(program, time.Second)
+}
+
 // bundleWith is a bundle's directory with these files; name.whl becomes a wheel of a
 // package "tiny" whose module says the content.
-func bundleWith(t *testing.T, files map[string]string) string {
+func bundleWith(t testing.TB, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for name, content := range files {
@@ -45,7 +60,7 @@ func bundleWith(t *testing.T, files map[string]string) string {
 	return dir
 }
 
-func writeWheel(t *testing.T, path, content string) {
+func writeWheel(t testing.TB, path, content string) {
 	t.Helper()
 	f, err := os.Create(path)
 	if err != nil {
@@ -55,9 +70,11 @@ func writeWheel(t *testing.T, path, content string) {
 	z := zip.NewWriter(f)
 	for _, file := range [][2]string{
 		{"tiny/__init__.py", content},
+		{"tiny.pth", "import os, sys; os.environ.get('REGISTRY_PASSWORD') and sys.exit('a package sees the login of the registry')\n"},
 		{"tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n"},
+		{"tiny-1.0.dist-info/entry_points.txt", "[console_scripts]\ntiny = tiny:main\n"},
 		{"tiny-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"},
-		{"tiny-1.0.dist-info/RECORD", "tiny/__init__.py,,\ntiny-1.0.dist-info/METADATA,,\ntiny-1.0.dist-info/WHEEL,,\ntiny-1.0.dist-info/RECORD,,\n"},
+		{"tiny-1.0.dist-info/RECORD", "tiny/__init__.py,,\ntiny.pth,,\ntiny-1.0.dist-info/METADATA,,\ntiny-1.0.dist-info/WHEEL,,\ntiny-1.0.dist-info/entry_points.txt,,\ntiny-1.0.dist-info/RECORD,,\n"},
 	} {
 		w, err := z.Create(file[0])
 		if err == nil {
@@ -72,9 +89,9 @@ func writeWheel(t *testing.T, path, content string) {
 	}
 }
 
-func options(t *testing.T, bundle string) Options {
+func options(t testing.TB, bundle string) Options {
 	t.Helper()
-	return Options{Bundle: bundle, Root: filepath.Join(t.TempDir(), "venvs"), Environ: append(os.Environ(), "PIP_NO_INDEX=1", "REGISTRY_PASSWORD=CANARY"), Supervisor: runner.NewSupervisor(os.Args[0], time.Second)}
+	return Options{Bundle: bundle, Root: filepath.Join(t.TempDir(), "venvs"), Environ: append(os.Environ(), "PIP_NO_INDEX=1", "REGISTRY_PASSWORD=CANARY"), Supervisor: supervisor()}
 }
 
 func TestOwnPython(t *testing.T) {

@@ -7,11 +7,17 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/pyproject"
 	"github.com/modelops-suite/modelops-go/contracts"
+)
+
+const (
+	lockFile         = "uv.lock"
+	requirementsFile = "requirements.txt"
 )
 
 // wants is what a bundle's files say about its Python environment.
@@ -22,7 +28,7 @@ type wants struct {
 	requiresPython string
 	elsewhere      string            // where else dependencies are declared
 	wheels         bool              // the bundle brings packages in wheels/
-	digests        map[string]string // of each file that decides
+	digests        map[string]string // of each file that was read
 	bundle         string
 }
 
@@ -42,26 +48,110 @@ func readWants(bundle string) (*wants, error) {
 		w.elsewhere = project.Elsewhere
 	}
 	w.requiresPython, w.dependencies = project.RequiresPython, project.Dependencies
-	lockText, err := w.read("uv.lock")
+	lockText, err := w.read(lockFile)
 	if err != nil {
 		return nil, err
 	}
-	requirements, err := w.read("requirements.txt")
+	requirements, err := w.read(requirementsFile)
 	if err != nil {
 		return nil, err
 	}
 	switch {
 	case lockText != nil && (len(w.dependencies) > 0 || w.elsewhere != ""):
-		w.source = "uv.lock"
+		w.source = lockFile
 	case hasRequirement(string(requirements)):
-		w.source, w.hashed = "requirements.txt", strings.Contains(string(requirements), "--hash=")
+		w.source, w.hashed = requirementsFile, strings.Contains(string(requirements), "--hash=")
 	case len(w.dependencies) > 0:
 		w.source = pyproject.File
 	case w.elsewhere != "":
 		return nil, dependencies("the bundle declares its dependencies in "+w.elsewhere+" of "+pyproject.File+", which this worker does not read",
 			"list them in [project].dependencies or requirements.txt, or lock them with uv")
 	}
+	if err := w.closed(string(lockText), string(requirements)); err != nil {
+		return nil, err
+	}
 	return w, w.readWheels()
+}
+
+// decisive is what the environment depends on, and nothing else: bundles that differ
+// elsewhere share it.
+func (w *wants) decisive() map[string]string {
+	files := map[string]string{}
+	for name, digest := range w.digests {
+		switch {
+		case w.source == lockFile && (name == lockFile || name == pyproject.File),
+			w.source != lockFile && name != lockFile && name != pyproject.File && (w.source == requirementsFile || name != requirementsFile):
+			files[name] = digest
+		}
+	}
+	if w.source == pyproject.File {
+		files["dependencies"] = string(contracts.DigestOf([]byte(strings.Join(w.dependencies, "\n"))))
+	}
+	return files
+}
+
+// localSource is a package that uv.lock takes from a directory or file, but for the bundle
+// itself.
+var localSource = regexp.MustCompile(`source = \{ (?:directory|path|editable) = "([^"]*)"`)
+
+// closed refuses what would be installed from files that the key does not cover.
+func (w *wants) closed(lockText, requirements string) error {
+	switch w.source {
+	case lockFile:
+		for _, found := range localSource.FindAllStringSubmatch(lockText, -1) {
+			if found[1] != "." {
+				return local(lockFile, found[1])
+			}
+		}
+	case requirementsFile:
+		return w.readRequirements(requirementsFile, requirements, 0)
+	}
+	return nil
+}
+
+const maxIncludes = 8 // of requirements files in one another
+
+// readRequirements follows the files that a requirements file includes.
+func (w *wants) readRequirements(name, text string, depth int) error {
+	for line := range strings.Lines(text) {
+		line, _, _ = strings.Cut(" "+strings.TrimSpace(line), " #")
+		line = strings.TrimSpace(line)
+		if strings.HasPrefix(line, "-e") || strings.HasPrefix(line, "--editable") || strings.HasPrefix(line, ".") || strings.HasPrefix(line, "/") || strings.Contains(line, "file:") ||
+			links.MatchString(line) && !strings.Contains(line, "://") {
+			return local(name, line)
+		}
+		found := includes.FindStringSubmatch(line)
+		if found == nil {
+			continue
+		}
+		included := filepath.Join(filepath.Dir(name), found[1])
+		if !filepath.IsLocal(included) || filepath.IsAbs(found[1]) || depth == maxIncludes {
+			return local(name, line)
+		}
+		data, err := w.read(included)
+		if err != nil {
+			return err
+		}
+		if data == nil {
+			return dependencies(name+" includes "+contracts.Quote(included)+", which is not in the bundle", "add the file to the bundle, or leave the line out")
+		}
+		w.hashed = w.hashed || strings.Contains(string(data), "--hash=")
+		if err := w.readRequirements(included, string(data), depth+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// includes is a line that includes another file of requirements or constraints.
+var includes = regexp.MustCompile(`^(?:-r|-c|--requirement|--constraint)[ =]*(\S+)`)
+
+// links is a line that names where packages lie.
+var links = regexp.MustCompile(`^(?:-f|--find-links)[ =]`)
+
+func local(file, what string) error {
+	return dependencies(file+" installs from a path: "+contracts.Quote(what),
+		"the bundle's own code is on Python's path already; bring other packages as wheels in wheels/, by name")
 }
 
 // read is a file of the bundle, or nil; its digest is noted.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/cache"
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/config"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/pyenv"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/pyproject"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/wire"
@@ -22,7 +23,8 @@ type prepared struct {
 	place
 	bundle  *cache.Entry
 	project pyproject.Project
-	python  *pyenv.Env // nil when nothing in Python is needed
+	shared  pyenv.Registry // where nodes share environments; nil for nowhere
+	python  *pyenv.Env     // nil when nothing in Python is needed
 	entry   *wire.Entry
 	missing error // why there is no entry
 
@@ -54,6 +56,7 @@ func (r *Runner) fill(ctx context.Context, p *prepared, task *contracts.SimTask)
 	if p.bundle, err = r.Cache.Ensure(ctx, task.Bundle, source); err != nil {
 		return err
 	}
+	p.shared, _ = source.(pyenv.Registry)
 	p.checked = time.Now()
 	if p.project, err = pyproject.Read(p.bundle.Path); err != nil {
 		return err
@@ -94,7 +97,14 @@ func (r *Runner) findEntry(ctx context.Context, p *prepared) error {
 	if missing != nil && contracts.AsError(missing).Code != contracts.CodeWireMissing {
 		return missing
 	}
-	python, err := pyenv.Ensure(ctx, pyenv.Options{Bundle: p.bundle.Path, Root: r.Config.VenvsDir, Environ: r.Environ, Log: r.Log, Supervisor: r.Supervisor})
+	opts := pyenv.Options{
+		Bundle: p.bundle.Path, Root: r.Config.VenvsDir, Environ: r.Environ, Log: r.Log,
+		Supervisor: r.Supervisor, PullOnly: r.Config.Environments == config.Pull,
+	}
+	if r.Config.Environments != config.Off {
+		opts.Shared = p.shared
+	}
+	python, err := pyenv.Ensure(ctx, opts)
 	if err != nil {
 		if entry != nil && entry.Kind == wire.KindCommand && !wantsPython(p.bundle.Path) {
 			p.entry = entry // it needs no Python, and there is none

@@ -96,6 +96,7 @@ func NewRunner(opts Options) *Runner {
 		empty: func(p *prepared) {
 			r.processes.Drop(func(k key) bool { return k.bundle == p })
 			if p.bundle != nil {
+				p.python.Release()
 				p.bundle.Release()
 			}
 		},
