@@ -480,7 +480,7 @@ func (b *builder) encode(ctx context.Context, blob Blob, raw []byte) (encoded Bl
 	case <-ctx.Done():
 		return blob, nil, nil, ctx.Err()
 	}
-	if !promising(raw, blob.Kind) {
+	if !promising(raw) {
 		return blob.plain(), raw, nil, nil
 	}
 	if room, err = b.stored.get(ctx, int64(len(raw))); err != nil {

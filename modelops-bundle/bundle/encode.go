@@ -38,7 +38,7 @@ func Encode(raw []byte, kind Kind) (Blob, []byte) {
 }
 
 func (b Blob) encode(raw []byte) (Blob, []byte) {
-	if !promising(raw, b.Kind) {
+	if !promising(raw) {
 		return b.plain(), raw
 	}
 	return b.encodeInto(raw, make([]byte, 0, len(raw)/2))
@@ -63,13 +63,15 @@ func (b Blob) encodeInto(raw, room []byte) (Blob, []byte) {
 
 func pays(stored, raw int) bool { return stored <= raw-(raw+payPart-1)/payPart }
 
-func promising(raw []byte, kind Kind) bool {
+// promising says whether a blob is worth compressing. It is judged at the packs' level: the
+// chunks' gives up on tables that it compresses well when it has more of them.
+func promising(raw []byte) bool {
 	if len(raw) < 8*sampleSize {
 		return true
 	}
 	middle := (len(raw) - sampleSize) / 2
 	sample := bytes.Join([][]byte{raw[:sampleSize], raw[middle : middle+sampleSize], raw[len(raw)-sampleSize:]}, nil)
-	return pays(len(compress(sample, kind)), len(sample))
+	return pays(len(compress(sample, Pack)), len(sample))
 }
 
 // Decode is the raw bytes of a blob. The stored bytes must have been held against the
