@@ -4,7 +4,6 @@ Both are lines of JSON. What comes in on standard input:
 
     {"start": {"scheduler", "tls", "plugin" (source), "program" (file), "order", "wait"}}   first
     {"batch": id, "tasks": [[key, document], ...], "resources": {name: amount}, "environment": known digest}
-    {"cancel": true}                                                              then nothing
 
 What goes out on standard output:
 
@@ -63,9 +62,24 @@ class Bridge:
             return
         start = json.loads(line)["start"]
         self.job, self.attempt = start["order"]["job"], start["attempt"]
-        await self.connect(start)
+        # Nothing is ordered before this is ready: what comes earlier is the end.
+        early, connecting = asyncio.ensure_future(self.reader.readline()), asyncio.ensure_future(self.connect(start))
+        try:
+            await asyncio.wait([early, connecting], return_when=asyncio.FIRST_COMPLETED)
+            if not connecting.done():
+                connecting.cancel()
+                await asyncio.wait([connecting])
+                return
+            connecting.result()
+            await self.work(early)
+        finally:
+            early.cancel()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self.end(), END_SECONDS)
+
+    async def work(self, early):
         helpers = [asyncio.ensure_future(self.watch()), asyncio.ensure_future(self.collect())]
-        orders = asyncio.ensure_future(self.take_orders())
+        orders = asyncio.ensure_future(self.take_orders(early))
         try:
             done, _ = await asyncio.wait([orders, *helpers], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -73,8 +87,6 @@ class Bridge:
         finally:
             for task in [orders, *helpers]:
                 task.cancel()
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self.end(), END_SECONDS)
 
     async def connect(self, start):
         tls = start.get("tls") or {}
@@ -180,18 +192,18 @@ class Bridge:
                 self.workers = now
                 self.say(workers=now)
 
-    async def take_orders(self):
-        while True:
-            line = await self.reader.readline()
-            order = json.loads(line) if line else {"cancel": True}
-            if order.get("cancel"):
-                return
+    async def take_orders(self, early):
+        """Hands batches to the cluster. early reads the first."""
+        line = await early
+        while line.endswith(b"\n"):  # the end may come within a line
+            order = json.loads(line)
             name, tasks = order["batch"], [(key, document.encode()) for key, document in order["tasks"]]
             self.keys[name] = [key for key, _ in tasks]
             future = self.client.submit(
                 self.module.Run(), self.job, tasks, order.get("environment", ""), key=f"modelops-{self.job}-{self.attempt}-{name}", pure=False, resources=order.get("resources") or None)
             self.futures[name] = future
             future.add_done_callback(lambda future, name=name: self.client.loop.add_callback(self.finished.put_nowait, (name, future)))
+            line = await self.reader.readline()
 
     async def collect(self):
         while True:
