@@ -102,10 +102,14 @@ class Bridge:
                 address, asynchronous=True, security=security, timeout=CONNECT_SECONDS, name="modelops-" + self.job, set_as_default=False)
         except (OSError, asyncio.TimeoutError, ValueError) as problem:
             raise Failed("unavailable", f"scheduler {address} does not answer: {problem or type(problem).__name__}") from None
-        await self.wait_for_workers(start["wait"])
         self.module = load(start["plugin"])
-        await self.install(start)
-        self.workers, self.scheduler = await self.look(), await self.identify()
+        try:
+            await self.wait_for_workers(start["wait"])
+            self.scheduler = await self.identify()
+            await self.install(start)
+            self.workers = await self.look()
+        except (OSError, asyncio.TimeoutError) as problem:
+            raise Failed("unavailable", f"scheduler {address} went: {problem or type(problem).__name__}") from None
         self.say(ready={"distributed": distributed.__version__, "workers": self.workers})
 
     async def version(self, address, security):
@@ -131,13 +135,15 @@ class Bridge:
         self.client.subscribe_topic(TOPIC, self.hear)
         with open(start["program"], "rb") as f:
             program = zlib.compress(f.read(), 1)
-        await self.register(self.module.Announce())
         try:
+            await self.register(self.module.Announce())
             await self.register(self.module.Serve(start["order"], program))
         except Exception as problem:  # of any worker: whatever it raised
             self.failure = f"{type(problem).__name__}: {problem}"
         else:
             return
+        if await self.identify() != self.scheduler:  # which had the plugin
+            raise Failed("unavailable", AGAIN)
         for _ in range(10):
             await asyncio.sleep(LOOK_SECONDS / 2)
             if await self.usable():
