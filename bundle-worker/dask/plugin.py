@@ -136,6 +136,8 @@ class Serve(WorkerPlugin):
             arguments += ["--env-file", file]
         self.process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/")
         self.ready()
+        if arguments[-2] == "--env-file":
+            os.unlink(arguments[-1])  # it was read: a worker that is killed leaves no secrets
 
     def socket(self):
         if self.directory is None:
