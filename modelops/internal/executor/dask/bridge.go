@@ -114,6 +114,7 @@ type bridge struct {
 func (r *running) connect(ctx context.Context) (*bridge, error) {
 	version := defaultVersion
 	for {
+		r.Log.Info("connecting", "scheduler", r.Compute.Scheduler, "distributed", version)
 		b, err := r.launch(ctx, version)
 		if err != nil {
 			return nil, err
