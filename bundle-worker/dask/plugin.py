@@ -136,6 +136,8 @@ class Serve(WorkerPlugin):
             arguments += ["--env-file", file]
         self.process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/")
         self.ready()
+        if arguments[-2] == "--env-file":
+            os.unlink(arguments[-1])  # it was read: a worker that is killed leaves no secrets
 
     def socket(self):
         if self.directory is None:
@@ -196,9 +198,18 @@ class Serve(WorkerPlugin):
                 connection.close()
             if status == 200:
                 return body
+            if status == 503 and process:
+                self.drained(process)
             if status != 429:
                 raise Unusable(f"bundle-worker on {self.worker.address} answered {status}: {body[:2000].decode(errors='replace')}")
             time.sleep(BUSY_SECONDS)
+
+    def drained(self, process):
+        """Waits for the end of a server that was told to end. It refuses at once, and would
+        make room for task after task until each has had all its tries."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(CLOSE_SECONDS)
+        self.revive(process)
 
     def cancel(self, keys):
         """Ends tasks: the server ends one whose caller has gone."""

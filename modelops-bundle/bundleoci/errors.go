@@ -68,7 +68,7 @@ func (r *Repository) unreachable(e *contracts.Error, err error) {
 		e.Hint = "if that is meant, set registry.insecure: true in the environment file"
 	case network || errors.Is(err, context.DeadlineExceeded):
 		e.Code, e.Retryable, e.Message = contracts.CodeUnavailable, true, registry+" does not answer: "+cause(err)
-		e.Hint = "check the network; for the local environment, run: mops infra up"
+		e.Hint = "check its name and the network; for the local environment, run: mops infra up"
 	default:
 		e.Code, e.Message = contracts.CodeUnavailable, registry+" did not answer as a registry does: "+contracts.Quote(err.Error())
 		e.Hint = "check that registry.login_server names a registry, not a web page in front of one"

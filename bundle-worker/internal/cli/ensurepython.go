@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"path/filepath"
 
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/config"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/pyenv"
@@ -25,7 +26,11 @@ type pythonAnswer struct {
 
 func runEnsurePython(ctx context.Context, p *program, args []string) error {
 	c := config.CacheOnly(p.env.Getenv)
-	python, err := pyenv.Ensure(ctx, pyenv.Options{Bundle: args[0], Root: c.VenvsDir, Environ: p.env.Environ, Log: p.env.Stderr, Supervisor: p.supervisor()})
+	dir, err := filepath.Abs(args[0]) // installers have a directory of their own
+	if err != nil {
+		return err
+	}
+	python, err := pyenv.Ensure(ctx, pyenv.Options{Bundle: dir, Root: c.VenvsDir, Environ: p.env.Environ, Log: p.env.Stderr, Supervisor: p.supervisor()})
 	if err != nil {
 		return err
 	}

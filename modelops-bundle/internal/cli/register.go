@@ -72,6 +72,17 @@ type registerAnswer struct {
 
 type register func(*registration.Registry, registration.Snapshot, registration.Analysis, registration.Request) ([]registration.Change, []contracts.Problem)
 
+// unfound is the problem of files in which there is nothing to register.
+func unfound(c *cli.Context) contracts.Problem {
+	what, name := "class that descends from a BaseModel", "CLASS"
+	if c.Command.Name == "register-target" {
+		what, name = "function with the decorator calibration_target", "FUNCTION"
+	}
+	return contracts.Problem{
+		Field: contracts.Quote(strings.Join(c.Args().Slice(), " ")), Message: "has nothing to register: no " + what + " that is asked for", Hint: "name what it is, as FILE:" + name,
+	}
+}
+
 func runRegister(c *cli.Context, only []string, put register) error {
 	l, err := openListing(c, false)
 	if err != nil {
@@ -106,9 +117,7 @@ func runRegister(c *cli.Context, only []string, put register) error {
 		problems = append(problems, contracts.Problem{Field: "--id", Message: fmt.Sprintf("is for one entry, and there are %d", len(added)), Hint: "name one as FILE:NAME"})
 	}
 	if len(changes) == 0 && len(problems) == 0 {
-		problems = append(problems, contracts.Problem{
-			Field: contracts.Quote(strings.Join(c.Args().Slice(), " ")), Message: "has nothing to register", Hint: "name what it is, as FILE:NAME",
-		})
+		problems = append(problems, unfound(c))
 	}
 	if len(problems) > 0 {
 		return refused(problems)

@@ -1,5 +1,5 @@
 // Package daemon runs a server on this machine, in a process of its own that outlives the
-// command that started it: the local registry is one, the local Dask cluster anothed.
+// command that started it: the local registry is one, the local Dask cluster another.
 //
 // A server called NAME has these files in its directory:
 //
@@ -75,7 +75,7 @@ func (d *Daemon) Instance() (Instance, error) {
 	if err := json.Unmarshal(data, &i); err != nil || i.Port < 0 || i.Port > 65535 {
 		return Instance{}, &contracts.Error{Code: contracts.CodeFailed, Stage: contracts.StageProvision,
 			Message: contracts.Quote(d.statePath()) + " is damaged",
-			Hint:    "remove it; the registry's data is not touched by that, but its port may become another"}
+			Hint:    "remove it; no data is touched by that, but its port may become another"}
 	}
 	return i, nil
 }

@@ -114,26 +114,47 @@ type bridge struct {
 func (r *running) connect(ctx context.Context) (*bridge, error) {
 	version := defaultVersion
 	for {
+		r.Log.Info("connecting", "scheduler", r.Compute.Scheduler, "distributed", version)
 		b, err := r.launch(ctx, version)
 		if err != nil {
 			return nil, err
 		}
-		select {
-		case first, ok := <-b.lines:
-			if ok && first.Ready != nil {
-				b.workers = first.Ready.Workers
-				r.Log.Info("connected", "scheduler", r.Compute.Scheduler, "distributed", first.Ready.Distributed, "workers", len(b.workers), "threads", b.threads())
-				return b, nil
-			}
-		case <-ctx.Done():
+		first, err := r.ready(ctx, b)
+		if err != nil {
 			b.close()
-			return nil, context.Cause(ctx)
+			return nil, err
+		}
+		if first != nil {
+			b.workers = first.Workers
+			r.Log.Info("connected", "scheduler", r.Compute.Scheduler, "distributed", first.Distributed, "workers", len(b.workers), "threads", b.threads())
+			return b, nil
 		}
 		b.close()
 		if b.last == nil || b.last.Failed == nil || b.last.Failed.Code != "version" || b.last.Failed.Message == version {
 			return nil, b.ended(false)
 		}
 		version = b.last.Failed.Message
+	}
+}
+
+// ready waits until the bridge is; nil when it ends before. Workers that cannot run tasks
+// may say so earlier.
+func (r *running) ready(ctx context.Context, b *bridge) (*ready, error) {
+	for {
+		select {
+		case line, ok := <-b.lines:
+			if !ok {
+				return nil, nil
+			}
+			if line.Ready != nil {
+				return line.Ready, nil
+			}
+			if err := r.take(ctx, b, line); err != nil {
+				return nil, err
+			}
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
 	}
 }
 
@@ -300,12 +321,12 @@ func (b *bridge) window() int { return max(1, min(windowMost, 2*b.threads())) }
 
 const endWithin = 20 * time.Second // for the bridge to end what runs, and itself
 
-// cancel ends what runs.
-func (b *bridge) cancel() { _ = b.write(map[string]bool{"cancel": true}) }
+// hangUp has the bridge end what runs, and itself. A write that it does not take ends too.
+func (b *bridge) hangUp() { _ = b.in.Close() }
 
 // close ends the bridge.
 func (b *bridge) close() {
-	_ = b.in.Close()
+	b.hangUp()
 	kill := time.AfterFunc(endWithin, func() { _ = b.cmd.Process.Kill() })
 	defer kill.Stop()
 	for range b.lines { // nobody wants them any more
@@ -362,7 +383,7 @@ func (b *bridge) needs(asked *contracts.Resources) (map[string]float64, error) {
 	if len(b.workers) == 0 {
 		return needs, nil // they will come
 	}
-	return nil, &contracts.Error{Code: contracts.CodeUnsupported, Stage: contracts.StageSubmit,
+	return needs, &contracts.Error{Code: contracts.CodeUnsupported, Stage: contracts.StageSubmit,
 		Message: fmt.Sprintf("no worker of the cluster can run a task with %s; the largest has %s", amounts(wants), b.largest()),
 		Hint:    "ask for less in the study's resources, or have larger workers"}
 }

@@ -4,7 +4,6 @@ Both are lines of JSON. What comes in on standard input:
 
     {"start": {"scheduler", "tls", "plugin" (source), "program" (file), "order", "wait"}}   first
     {"batch": id, "tasks": [[key, document], ...], "resources": {name: amount}, "environment": known digest}
-    {"cancel": true}                                                              then nothing
 
 What goes out on standard output:
 
@@ -63,9 +62,24 @@ class Bridge:
             return
         start = json.loads(line)["start"]
         self.job, self.attempt = start["order"]["job"], start["attempt"]
-        await self.connect(start)
+        # Nothing is ordered before this is ready: what comes earlier is the end.
+        early, connecting = asyncio.ensure_future(self.reader.readline()), asyncio.ensure_future(self.connect(start))
+        try:
+            await asyncio.wait([early, connecting], return_when=asyncio.FIRST_COMPLETED)
+            if not connecting.done():
+                connecting.cancel()
+                await asyncio.wait([connecting])
+                return
+            connecting.result()
+            await self.work(early)
+        finally:
+            early.cancel()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self.end(), END_SECONDS)
+
+    async def work(self, early):
         helpers = [asyncio.ensure_future(self.watch()), asyncio.ensure_future(self.collect())]
-        orders = asyncio.ensure_future(self.take_orders())
+        orders = asyncio.ensure_future(self.take_orders(early))
         try:
             done, _ = await asyncio.wait([orders, *helpers], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -73,8 +87,6 @@ class Bridge:
         finally:
             for task in [orders, *helpers]:
                 task.cancel()
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self.end(), END_SECONDS)
 
     async def connect(self, start):
         tls = start.get("tls") or {}
@@ -90,10 +102,14 @@ class Bridge:
                 address, asynchronous=True, security=security, timeout=CONNECT_SECONDS, name="modelops-" + self.job, set_as_default=False)
         except (OSError, asyncio.TimeoutError, ValueError) as problem:
             raise Failed("unavailable", f"scheduler {address} does not answer: {problem or type(problem).__name__}") from None
-        await self.wait_for_workers(start["wait"])
         self.module = load(start["plugin"])
-        await self.install(start)
-        self.workers, self.scheduler = await self.look(), await self.identify()
+        try:
+            await self.wait_for_workers(start["wait"])
+            self.scheduler = await self.identify()
+            await self.install(start)
+            self.workers = await self.look()
+        except (OSError, asyncio.TimeoutError) as problem:
+            raise Failed("unavailable", f"scheduler {address} went: {problem or type(problem).__name__}") from None
         self.say(ready={"distributed": distributed.__version__, "workers": self.workers})
 
     async def version(self, address, security):
@@ -119,13 +135,15 @@ class Bridge:
         self.client.subscribe_topic(TOPIC, self.hear)
         with open(start["program"], "rb") as f:
             program = zlib.compress(f.read(), 1)
-        await self.register(self.module.Announce())
         try:
+            await self.register(self.module.Announce())
             await self.register(self.module.Serve(start["order"], program))
         except Exception as problem:  # of any worker: whatever it raised
             self.failure = f"{type(problem).__name__}: {problem}"
         else:
             return
+        if await self.identify() != self.scheduler:  # which had the plugin
+            raise Failed("unavailable", AGAIN)
         for _ in range(10):
             await asyncio.sleep(LOOK_SECONDS / 2)
             if await self.usable():
@@ -180,18 +198,18 @@ class Bridge:
                 self.workers = now
                 self.say(workers=now)
 
-    async def take_orders(self):
-        while True:
-            line = await self.reader.readline()
-            order = json.loads(line) if line else {"cancel": True}
-            if order.get("cancel"):
-                return
+    async def take_orders(self, early):
+        """Hands batches to the cluster. early reads the first."""
+        line = await early
+        while line.endswith(b"\n"):  # the end may come within a line
+            order = json.loads(line)
             name, tasks = order["batch"], [(key, document.encode()) for key, document in order["tasks"]]
             self.keys[name] = [key for key, _ in tasks]
             future = self.client.submit(
                 self.module.Run(), self.job, tasks, order.get("environment", ""), key=f"modelops-{self.job}-{self.attempt}-{name}", pure=False, resources=order.get("resources") or None)
             self.futures[name] = future
             future.add_done_callback(lambda future, name=name: self.client.loop.add_callback(self.finished.put_nowait, (name, future)))
+            line = await self.reader.readline()
 
     async def collect(self):
         while True:

@@ -37,6 +37,10 @@ type Executor struct {
 
 const defaultPatience = 5 * time.Minute
 
+// fruitlessMost is how many sessions may begin and end without one result between them:
+// what ended that many, such as an answer that is too long for a line, ends the next.
+const fruitlessMost = 5
+
 // Run implements [jobs.Executor].
 func (e *Executor) Run(ctx context.Context, tasks <-chan jobs.Task, results chan<- jobs.Result) error {
 	r := &running{Executor: e, tasks: tasks, results: results, flight: map[string]*batch{}}
@@ -44,12 +48,24 @@ func (e *Executor) Run(ctx context.Context, tasks <-chan jobs.Task, results chan
 		r.Patience = defaultPatience
 	}
 	var lost time.Time // when the cluster went
+	fruitless := 0     // sessions since the last result
 	for {
-		began := time.Now()
+		began, settled := time.Now(), r.settled
 		err := r.session(ctx)
 		var gone *goneError
-		if !errors.As(err, &gone) || ctx.Err() != nil {
+		if !errors.As(err, &gone) {
 			return err
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if r.settled > settled {
+			fruitless = 0
+		} else if gone.worked {
+			fruitless++
+		}
+		if fruitless == fruitlessMost {
+			return gone.envelope
 		}
 		if lost.IsZero() || gone.worked {
 			lost = began
@@ -83,12 +99,14 @@ type running struct {
 	tasks   <-chan jobs.Task
 	results chan<- jobs.Result
 
-	again  []*attempt        // tasks to be given away before those that come
-	flight map[string]*batch // what the cluster has
-	count  int               // of batches so far
-	known  string            // digest of an environment that a result described
-	done   bool              // no more tasks come
-	pace   pace
+	again   []*attempt        // tasks to be given away before those that come
+	flight  map[string]*batch // what the cluster has
+	count   int               // of batches so far
+	settled int               // tasks that have a result
+	met     bool              // the cluster could run what was asked of it
+	known   string            // digest of an environment that a result described
+	done    bool              // no more tasks come
+	pace    pace
 }
 
 // attempt is a task and how often it was tried.
@@ -111,6 +129,7 @@ func (r *running) session(ctx context.Context) error {
 		return err
 	}
 	defer b.close()
+	defer context.AfterFunc(ctx, b.hangUp)()
 	for _, held := range r.flight { // a session before this one gave them away
 		r.again = append(r.again, held.attempts...)
 	}
@@ -142,7 +161,6 @@ func (r *running) session(ctx context.Context) error {
 				return err
 			}
 		case <-ctx.Done():
-			b.cancel()
 			return context.Cause(ctx)
 		}
 	}
@@ -186,9 +204,10 @@ func (r *running) give(ctx context.Context, b *bridge) error {
 		}
 		r.again = r.again[len(next):]
 		needs, unmet := b.needs(next[0].task.Sim.Resources)
-		if unmet != nil {
+		if unmet != nil && !r.met { // later, the worker that could may come back
 			return unmet
 		}
+		r.met = r.met || next[0].task.Sim.Resources != nil
 		r.count++
 		name := batchName(r.count)
 		r.flight[name] = &batch{attempts: next}
@@ -236,6 +255,7 @@ func (r *running) settle(ctx context.Context, held *batch, line *line) error {
 		r.pace.add(result.Seconds)
 		select {
 		case r.results <- jobs.Result{Task: a.task, Return: result}:
+			r.settled++
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

@@ -137,8 +137,10 @@ func (x *execution) loop(stored <-chan jobs.Result) error {
 }
 
 func (x *execution) tick() {
-	if err := x.checkMoved(x.ctx); err != nil {
-		x.stop(err)
+	if x.ctx.Err() == nil { // else it stops already
+		if err := x.checkMoved(x.ctx); err != nil {
+			x.stop(err)
+		}
 	}
 	silence := x.Catalog.Now().Sub(x.reported)
 	var counts [2]jobs.Counts

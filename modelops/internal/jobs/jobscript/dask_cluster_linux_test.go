@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -25,6 +26,7 @@ type cluster struct {
 	*person
 	python, address string
 	tls             []string // arguments
+	scheduler       *exec.Cmd
 }
 
 // newCluster starts a scheduler with a version of distributed, and names it in the
@@ -59,8 +61,13 @@ func newCluster(t *testing.T, version string, secure bool) *cluster {
 		t.Fatal(err)
 	}
 	p.write(file, string(data)+compute)
-	c.start("dask_scheduler", nil, "--host", c.address, "--dashboard-address", "127.0.0.1:0")
+	c.schedule()
 	return c
+}
+
+// schedule starts the scheduler.
+func (c *cluster) schedule() {
+	c.scheduler = c.start("dask_scheduler", nil, "--host", c.address, "--dashboard-address", "127.0.0.1:0")
 }
 
 func freePort(t *testing.T) int {
@@ -208,6 +215,57 @@ func TestDaskUnusableWorker(t *testing.T) {
 	log := c.must("jobs", "logs", id)
 	if !strings.Contains(log, "a worker cannot run tasks, and closes") || !strings.Contains(log, "threads=2") {
 		t.Errorf("%s", log)
+	}
+}
+
+// A scheduler that goes while workers are told of the job is waited for, as at any other time.
+func TestDaskSchedulerGoesEarly(t *testing.T) {
+	c := newCluster(t, "2026.8.0", false)
+	first, told := filepath.Join(c.work, "first-worker"), filepath.Join(c.work, "told")
+	c.write(first, fmt.Sprintf("#!/bin/sh\nkill -KILL %d; touch %s; exec %s \"$@\"\n", c.scheduler.Process.Pid, told, filepath.Join(bin, "bundle-worker")))
+	if err := os.Chmod(first, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	c.worker([]string{"MODELOPS_BUNDLE_WORKER=" + first})
+	c.study(20, quick)
+	id := strings.TrimSpace(c.must("jobs", "submit", "study.json"))
+	c.until(id, func(jobStatus) bool { _, err := os.Stat(told); return err == nil })
+	c.schedule()
+	c.worker(nil)
+	c.until(id, func(s jobStatus) bool { return s.State != "RUNNING" && s.State != "SUBMITTED" })
+	if s := c.status(id); s.State != "SUCCEEDED" || s.Tasks["succeeded"] != 20 {
+		t.Errorf("%+v\n%s", s, c.must("jobs", "logs", id))
+	}
+}
+
+// A bundle-worker that is told to end, and has a task that takes its time, refuses what else
+// comes: no task has all its tries there.
+func TestDaskDrainingWorker(t *testing.T) {
+	c := newCluster(t, "2026.8.0", false)
+	worker := c.worker(nil, "--nthreads", "2")
+	c.study(200, "import time\ndef wire(entrypoint, params, seed):\n    time.sleep(6 if params['i'] == 2 else 0.02)\n    return {'rows': b'x\\n%d\\n' % params['i']}\n")
+	id := strings.TrimSpace(c.must("jobs", "submit", "study.json"))
+	c.until(id, func(s jobStatus) bool { return s.Tasks["succeeded"] > 5 })
+	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", worker.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := 0
+	for _, list := range lists {
+		children, _ := os.ReadFile(list) // of a thread that may have ended
+		for child := range strings.FieldsSeq(string(children)) {
+			name, _ := os.ReadFile("/proc/" + child + "/cmdline")
+			if pid, err := strconv.Atoi(child); err == nil && strings.Contains(string(name), "serve\x00--until-eof") && syscall.Kill(pid, syscall.SIGTERM) == nil {
+				told++
+			}
+		}
+	}
+	if told != 1 {
+		t.Fatalf("told %d servers to end", told)
+	}
+	c.until(id, func(s jobStatus) bool { return s.State != "RUNNING" && s.State != "SUBMITTED" })
+	if s := c.status(id); s.State != "SUCCEEDED" || s.Tasks["succeeded"] != 200 {
+		t.Errorf("%+v\n%s", s, c.must("jobs", "logs", id))
 	}
 }
 

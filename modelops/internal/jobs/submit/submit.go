@@ -151,7 +151,7 @@ func (s *Submitter) checkPlaces(r *Request, study *contracts.SimulationStudy) er
 	}
 	switch {
 	case r.Executor == jobs.Dask && !scheduler:
-		return unsupported("environment "+env.Environment+" names no Dask scheduler", "name one in the environment file: compute: {provider: dask, scheduler: tcp://host:8786}; or run the tasks on this machine: --executor process")
+		return unsupported("environment "+env.Environment+" names no Dask scheduler", "mops infra up --with-dask starts one on this machine; one elsewhere is named in the environment file, compute: {provider: dask, scheduler: tls://host:8786}; or run the tasks on this machine: --executor process")
 	case r.Executor == jobs.Dask && env.Storage == nil:
 		return unsupported("environment "+env.Environment+" has no storage, which the workers of a cluster put their results into", "name some in the environment file, or run the tasks on this machine: --executor process")
 	case r.Driver == "kubernetes":
