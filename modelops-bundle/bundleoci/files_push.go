@@ -1,0 +1,281 @@
+package bundleoci
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/bundle"
+)
+
+const (
+	// fileType is what the Python suite calls the layer of a file, which is no tar.
+	fileType = "application/vnd.oci.image.layer.v1.tar"
+	// fileUploads is how many files are sent at a time.
+	fileUploads = 8
+)
+
+// filesDocument is an index in the files format with every field that the Python suite
+// reads. Its keys are sorted, as the Python suite writes them. The time is always the
+// same: a bundle's digest depends on its files alone.
+type filesDocument struct {
+	Created  string                   `json:"created"`
+	Files    map[string]filesDocEntry `json:"files"`
+	Metadata struct{}                 `json:"metadata"`
+	Tool     filesTool                `json:"tool"`
+	Version  string                   `json:"version"`
+}
+
+type filesDocEntry struct {
+	BlobRef   *string          `json:"blobRef"` // always null: nothing is in blob storage
+	Digest    contracts.Digest `json:"digest"`
+	MediaType *string          `json:"mediaType"` // always null
+	Path      string           `json:"path"`
+	Size      int64            `json:"size"`
+	Storage   string           `json:"storage"`
+}
+
+type filesTool struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+}
+
+// filesBundle is a bundle in the files format that is to be pushed.
+type filesBundle struct {
+	index            *bundle.Index
+	stored, manifest []byte // the index and the manifest, as they lie in the registry
+	blobs            []fileBlob
+}
+
+// fileBlob is a layer, and one of the files that have its bytes.
+type fileBlob struct {
+	Layer
+	source bundle.Source
+}
+
+func newFilesBundle(ctx context.Context, root *os.Root, sources []bundle.Source, cache *bundle.Cache) (*filesBundle, error) {
+	if paths := storedPaths(sources); len(paths) > 0 {
+		return nil, &contracts.Error{
+			Code: contracts.CodeUnsupported, Stage: contracts.StagePush,
+			Message: fmt.Sprintf("%d files (%s first) should lie in the storage, and the files format keeps all in the registry", len(paths), contracts.Quote(paths[0])),
+			Hint:    "write storage.mode: oci-only into .modelops-bundle/config.yaml, or push in the packed format",
+		}
+	}
+	files, err := bundle.Identify(ctx, root, sources, bundle.Files, cache)
+	if err != nil {
+		return nil, err
+	}
+	b := &filesBundle{stored: marshalFilesIndex(files)}
+	b.manifest = filesManifest(files, b.stored)
+	if len(b.manifest) > maxManifest {
+		return nil, invalidManifest("would be larger than 4 MiB in the files format; push in the packed format, leave files out, or split the project")
+	}
+	if b.index, err = bundle.WholeFiles(files); err != nil {
+		return nil, err
+	}
+	seen := map[contracts.Digest]bool{}
+	for i, f := range files {
+		if !seen[f.Digest] {
+			seen[f.Digest] = true
+			b.blobs = append(b.blobs, fileBlob{Layer{fileType, f.Digest, f.Size}, sources[i]})
+		}
+	}
+	return b, nil
+}
+
+func marshalFilesIndex(files []bundle.File) []byte {
+	doc := filesDocument{
+		Created: "1970-01-01T00:00:00.000000Z", Files: make(map[string]filesDocEntry, len(files)),
+		Tool: filesTool{Name: "modelops-bundle", Version: "0.1.0"}, Version: "1.0",
+	}
+	for _, f := range files {
+		doc.Files[f.Path] = filesDocEntry{Digest: f.Digest, Path: f.Path, Size: f.Size, Storage: "oci"}
+	}
+	var buf bytes.Buffer
+	encoder := json.NewEncoder(&buf)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(doc); err != nil { // strings and numbers only
+		panic(err)
+	}
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
+}
+
+// filesManifest has a layer for each file, with its path for a title, by path. Files of
+// the same bytes have equal layers but for the title.
+func filesManifest(files []bundle.File, index []byte) []byte {
+	m := ocispec.Manifest{
+		Versioned: specs.Versioned{SchemaVersion: 2},
+		MediaType: ocispec.MediaTypeImageManifest,
+		Config:    descriptor(contracts.DigestOf(index), int64(len(index)), pythonIndexType),
+		Layers:    []ocispec.Descriptor{},
+	}
+	for _, f := range files {
+		layer := descriptor(f.Digest, f.Size, fileType)
+		layer.Annotations = map[string]string{ocispec.AnnotationTitle: f.Path}
+		m.Layers = append(m.Layers, layer)
+	}
+	raw, err := json.Marshal(m)
+	if err != nil { // strings and numbers only
+		panic(err)
+	}
+	return raw
+}
+
+func (b *filesBundle) result(r *Repository, tag string, current contracts.Digest) PushResult {
+	d := contracts.DigestOf(b.manifest)
+	return PushResult{Ref: contracts.BundleRef{Repository: r.Name, Digest: d}, Index: b.index, Tag: tag, Unchanged: current == d}
+}
+
+// prepareFiles makes the bundle, and refuses to move a tag that somebody else moved.
+func (p *push) prepareFiles(ctx context.Context, root *os.Root, sources []bundle.Source) (*filesBundle, PushResult, error) {
+	if err := p.survey(ctx); err != nil {
+		return nil, PushResult{}, err
+	}
+	b, err := newFilesBundle(ctx, root, sources, p.opts.Cache)
+	if err != nil {
+		return nil, PushResult{}, p.repository.translate(err, contracts.StagePush, p.repository.Name)
+	}
+	result := b.result(p.repository, p.opts.Tag, p.current)
+	if !p.opts.Force && p.current != "" && p.current != p.opts.Base && !result.Unchanged {
+		return nil, result, (&MovedError{p.opts.Tag, p.opts.Base, p.current, result.Ref.Digest}).conflict()
+	}
+	return b, result, nil
+}
+
+// pushFiles is Push in the files format. Every file is read once to name it, and those
+// that the registry lacks once more to send them.
+func (r *Repository) pushFiles(ctx context.Context, root *os.Root, sources []bundle.Source, opts PushOptions) (*PushResult, error) {
+	p := &push{repository: r, opts: opts, present: map[contracts.Digest]bool{}}
+	b, result, err := p.prepareFiles(ctx, root, sources)
+	if err != nil || result.Unchanged {
+		return &result, err
+	}
+	if opts.Progress != nil {
+		files, bytes := len(b.index.Files), b.index.Size()
+		opts.Progress.Plan(files, bytes)
+		opts.Progress.Skip(files-len(b.blobs), bytes-b.bytes()) // what is there twice
+	}
+	if err := p.sendFiles(ctx, root, b.blobs); err != nil {
+		return nil, err
+	}
+	err = p.publish(ctx, b.stored, b.manifest)
+	if errors.Is(err, errBlobUnknown) { // something that was taken as present has been removed
+		p.present, p.fresh, p.opts.Progress = map[contracts.Digest]bool{}, false, nil
+		if err := p.sendFiles(ctx, root, b.blobs); err != nil {
+			return nil, err
+		}
+		err = p.publishAgain(ctx, b.stored, b.manifest)
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.count(&result)
+	return &result, nil
+}
+
+func (b *filesBundle) bytes() int64 {
+	var n int64
+	for _, blob := range b.blobs {
+		n += blob.Size
+	}
+	return n
+}
+
+// sendFiles sends what the registry lacks, as streams from the disk.
+func (p *push) sendFiles(ctx context.Context, root *os.Root, blobs []fileBlob) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(fileUploads)
+	for _, blob := range blobs {
+		if ctx.Err() != nil {
+			break
+		}
+		group.Go(func() error {
+			sent, err := p.sendFile(ctx, root, blob)
+			switch {
+			case err != nil || p.opts.Progress == nil:
+			case sent:
+				p.opts.Progress.Done(1, blob.Size)
+			default:
+				p.opts.Progress.Skip(1, blob.Size)
+			}
+			return err
+		})
+	}
+	return group.Wait()
+}
+
+// sendFile sends one file, unless the registry has its bytes. A file that is not what it
+// was when it was hashed stops the push with its name.
+func (p *push) sendFile(ctx context.Context, root *os.Root, blob fileBlob) (sent bool, err error) {
+	if has, _ := p.has(ctx, bundle.Blob{Stored: blob.Digest}); has {
+		return false, nil
+	}
+	f, err := blob.source.Open(root)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	body := func() io.Reader {
+		if blob.Size == 0 {
+			return bytes.NewReader(nil)
+		}
+		return section{io.NewSectionReader(f, 0, blob.Size)}
+	}
+	sent, err = p.put(ctx, descriptor(blob.Digest, blob.Size, blob.MediaType), body)
+	if changed := blob.source.Unchanged(f); changed != nil {
+		return false, changed
+	}
+	if err != nil {
+		return false, p.repository.translate(err, contracts.StagePush, "blob "+string(blob.Digest)+" of "+p.repository.Name)
+	}
+	p.mu.Lock()
+	p.present[blob.Digest] = true
+	p.mu.Unlock()
+	if sent {
+		p.uploaded.Add(blob.Size)
+	}
+	return sent, nil
+}
+
+// section is a file's bytes as the body of a request. Who opened the file closes it.
+type section struct{ *io.SectionReader }
+
+func (section) Close() error { return nil }
+
+func (s section) replay() (io.ReadCloser, error) {
+	f, offset, n := s.Outer()
+	return section{io.NewSectionReader(f, offset, n)}, nil
+}
+
+// planFiles is PlanPush in the files format.
+func (r *Repository) planFiles(ctx context.Context, root *os.Root, sources []bundle.Source, opts PushOptions) (*PushPlan, error) {
+	p := &push{repository: r, opts: opts, present: map[contracts.Digest]bool{}}
+	b, result, err := p.prepareFiles(ctx, root, sources)
+	if err != nil {
+		return nil, err
+	}
+	plan := &PushPlan{PushResult: result, Current: p.current, Missing: []Layer{}, MissingStored: []StorageBlob{}}
+	for _, blob := range append(b.blobs, fileBlob{Layer: Layer{pythonIndexType, contracts.DigestOf(b.stored), int64(len(b.stored))}}) {
+		lacks, err := p.lacks(ctx, blob.Layer)
+		if err != nil {
+			return nil, err
+		}
+		if lacks {
+			plan.Missing = append(plan.Missing, blob.Layer)
+		}
+	}
+	slices.SortFunc(plan.Missing, func(a, b Layer) int { return strings.Compare(string(a.Digest), string(b.Digest)) })
+	return plan, nil
+}
