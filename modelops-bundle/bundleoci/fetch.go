@@ -125,8 +125,16 @@ func parseManifest(raw []byte) (*ocispec.Manifest, error) {
 		ocispec.Manifest
 		Manifests json.RawMessage `json:"manifests"`
 	}
-	if err := json.Unmarshal(raw, &m); err != nil {
+	var keys map[string]json.RawMessage
+	if json.Unmarshal(raw, &keys) != nil || json.Unmarshal(raw, &m) != nil {
 		return nil, invalidManifest("is not JSON of a manifest")
+	}
+	for _, exact := range []string{"schemaVersion", "mediaType", "artifactType", "config", "layers", "manifests"} {
+		for key := range keys {
+			if key != exact && strings.EqualFold(key, exact) { // other readers do not take it for the key
+				return nil, invalidManifest("has the key " + contracts.Quote(key) + " for " + exact)
+			}
+		}
 	}
 	switch {
 	case m.Manifests != nil:

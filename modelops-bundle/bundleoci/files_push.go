@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -227,26 +229,108 @@ func (p *push) sendFile(ctx context.Context, root *os.Root, blob fileBlob) (sent
 		return false, err
 	}
 	defer f.Close()
-	body := func() io.Reader {
-		if blob.Size == 0 {
-			return bytes.NewReader(nil)
-		}
-		return section{io.NewSectionReader(f, 0, blob.Size)}
-	}
-	sent, err = p.put(ctx, descriptor(blob.Digest, blob.Size, blob.MediaType), body)
+	sent, err = p.stream(ctx, blob.Layer, func() io.Reader { return section{io.NewSectionReader(f, 0, blob.Size)} })
 	if changed := blob.source.Unchanged(f); changed != nil {
 		return false, changed
 	}
+	return sent, err
+}
+
+// stream sends a layer that is too large to be held.
+func (p *push) stream(ctx context.Context, l Layer, body func() io.Reader) (sent bool, err error) {
+	if l.Size == 0 {
+		body = func() io.Reader { return bytes.NewReader(nil) }
+	}
+	sent, err = p.put(ctx, descriptor(l.Digest, l.Size, l.MediaType), body)
 	if err != nil {
-		return false, p.repository.translate(err, contracts.StagePush, "blob "+string(blob.Digest)+" of "+p.repository.Name)
+		return false, p.repository.translate(err, contracts.StagePush, "blob "+string(l.Digest)+" of "+p.repository.Name)
 	}
 	p.mu.Lock()
-	p.present[blob.Digest] = true
+	p.present[l.Digest] = true
 	p.mu.Unlock()
 	if sent {
-		p.uploaded.Add(blob.Size)
+		p.uploaded.Add(l.Size)
 	}
 	return sent, nil
+}
+
+// sendLayers sends the layers of a bundle in the files format from elsewhere.
+func (p *push) sendLayers(ctx context.Context, b *Bundle) error {
+	distinct := map[contracts.Digest]Layer{}
+	var total int64
+	for _, l := range b.Layers {
+		if _, ok := distinct[l.Digest]; !ok {
+			distinct[l.Digest] = l
+			total += l.Size
+		}
+	}
+	progress := p.opts.Progress
+	if progress != nil {
+		progress.Plan(0, total)
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(fileUploads)
+	for _, l := range distinct {
+		group.Go(func() error {
+			if has, _ := p.has(ctx, bundle.Blob{Stored: l.Digest}); !has {
+				body := func() io.Reader { return &fetched{ctx: ctx, from: b.from, layer: l} }
+				if _, err := p.stream(ctx, l, body); err != nil {
+					return err
+				}
+			}
+			if progress != nil {
+				progress.Done(0, l.Size)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// fetched is a layer from elsewhere as the body of a request.
+type fetched struct {
+	ctx   context.Context
+	from  bundle.Fetcher
+	layer Layer
+
+	mu     sync.Mutex    // a request's body can be closed while it is read
+	body   io.ReadCloser // nil until it is read
+	closed bool
+}
+
+func (f *fetched) Read(p []byte) (int, error) {
+	body, err := f.open()
+	if err != nil {
+		return 0, err
+	}
+	return body.Read(p)
+}
+
+func (f *fetched) open() (io.ReadCloser, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return nil, fs.ErrClosed
+	}
+	var err error
+	if f.body == nil {
+		f.body, err = f.from.Fetch(f.ctx, bundle.Blob{Stored: f.layer.Digest, StoredSize: f.layer.Size})
+	}
+	return f.body, err
+}
+
+func (f *fetched) Close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.closed = true
+	if f.body == nil {
+		return nil
+	}
+	return f.body.Close()
+}
+
+func (f *fetched) replay() (io.ReadCloser, error) {
+	return &fetched{ctx: f.ctx, from: f.from, layer: f.layer}, nil
 }
 
 // section is a file's bytes as the body of a request. Who opened the file closes it.
@@ -267,13 +351,17 @@ func (r *Repository) planFiles(ctx context.Context, root *os.Root, sources []bun
 		return nil, err
 	}
 	plan := &PushPlan{PushResult: result, Current: p.current, Missing: []Layer{}, MissingStored: []StorageBlob{}}
-	for _, blob := range append(b.blobs, fileBlob{Layer: Layer{pythonIndexType, contracts.DigestOf(b.stored), int64(len(b.stored))}}) {
-		lacks, err := p.lacks(ctx, blob.Layer)
+	layers := []Layer{{pythonIndexType, contracts.DigestOf(b.stored), int64(len(b.stored))}}
+	for _, blob := range b.blobs {
+		layers = append(layers, blob.Layer)
+	}
+	for _, l := range layers {
+		lacks, err := p.lacks(ctx, l)
 		if err != nil {
 			return nil, err
 		}
 		if lacks {
-			plan.Missing = append(plan.Missing, blob.Layer)
+			plan.Missing = append(plan.Missing, l)
 		}
 	}
 	slices.SortFunc(plan.Missing, func(a, b Layer) int { return strings.Compare(string(a.Digest), string(b.Digest)) })
