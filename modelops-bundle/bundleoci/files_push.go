@@ -3,9 +3,11 @@ package bundleoci
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"os"
@@ -254,7 +256,8 @@ func (p *push) stream(ctx context.Context, l Layer, body func() io.Reader) (sent
 	return sent, nil
 }
 
-// sendLayers sends the layers of a bundle in the files format from elsewhere.
+// sendLayers sends the layers of a bundle in the files format from elsewhere, and what it
+// has in the storage.
 func (p *push) sendLayers(ctx context.Context, b *Bundle) error {
 	distinct := map[contracts.Digest]Layer{}
 	var total int64
@@ -262,6 +265,11 @@ func (p *push) sendLayers(ctx context.Context, b *Bundle) error {
 		if _, ok := distinct[l.Digest]; !ok {
 			distinct[l.Digest] = l
 			total += l.Size
+		}
+	}
+	for _, blob := range b.Index.Blobs {
+		if blob.Storage {
+			total += blob.StoredSize
 		}
 	}
 	progress := p.opts.Progress
@@ -273,7 +281,7 @@ func (p *push) sendLayers(ctx context.Context, b *Bundle) error {
 	for _, l := range distinct {
 		group.Go(func() error {
 			if has, _ := p.has(ctx, bundle.Blob{Stored: l.Digest}); !has {
-				body := func() io.Reader { return &fetched{ctx: ctx, from: b.from, layer: l} }
+				body := func() io.Reader { return newFetched(ctx, b.from, l) }
 				if _, err := p.stream(ctx, l, body); err != nil {
 					return err
 				}
@@ -284,18 +292,39 @@ func (p *push) sendLayers(ctx context.Context, b *Bundle) error {
 			return nil
 		})
 	}
+	for _, blob := range b.Index.Blobs {
+		if !blob.Storage {
+			continue
+		}
+		group.Go(func() error {
+			layer := Layer{Digest: blob.Stored, Size: blob.StoredSize}
+			if err := p.storeFrom(ctx, blob, newFetched(ctx, b.from, layer)); err != nil {
+				return err
+			}
+			if progress != nil {
+				progress.Done(0, blob.StoredSize)
+			}
+			return nil
+		})
+	}
 	return group.Wait()
 }
 
-// fetched is a layer from elsewhere as the body of a request.
+// fetched is a layer from elsewhere as the body of a request. It ends with an error when it
+// is not what its digest says.
 type fetched struct {
 	ctx   context.Context
 	from  bundle.Fetcher
 	layer Layer
+	hash  hash.Hash // of what was read
 
 	mu     sync.Mutex    // a request's body can be closed while it is read
 	body   io.ReadCloser // nil until it is read
 	closed bool
+}
+
+func newFetched(ctx context.Context, from bundle.Fetcher, l Layer) *fetched {
+	return &fetched{ctx: ctx, from: from, layer: l, hash: sha256.New()}
 }
 
 func (f *fetched) Read(p []byte) (int, error) {
@@ -303,7 +332,15 @@ func (f *fetched) Read(p []byte) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return body.Read(p)
+	n, err := body.Read(p)
+	f.hash.Write(p[:n])
+	if err == io.EOF && contracts.DigestFromSum([sha256.Size]byte(f.hash.Sum(nil))) != f.layer.Digest {
+		return n, &contracts.Error{
+			Code: contracts.CodeIntegrity, Stage: contracts.StagePush, Retryable: true,
+			Message: "blob " + string(f.layer.Digest) + " came with another digest",
+		}
+	}
+	return n, err
 }
 
 func (f *fetched) open() (io.ReadCloser, error) {
@@ -330,7 +367,7 @@ func (f *fetched) Close() error {
 }
 
 func (f *fetched) replay() (io.ReadCloser, error) {
-	return &fetched{ctx: f.ctx, from: f.from, layer: f.layer}, nil
+	return newFetched(f.ctx, f.from, f.layer), nil
 }
 
 // section is a file's bytes as the body of a request. Who opened the file closes it.

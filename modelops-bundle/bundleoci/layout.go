@@ -99,7 +99,7 @@ func FromLayout(ctx context.Context, layout *ocilayout.Layout, entry ocilayout.E
 		return nil, err
 	}
 	ref := contracts.BundleRef{Repository: entry.Repository, Digest: contracts.Digest(entry.Descriptor.Digest)}
-	return newBundle(ctx, ref, raw, layoutBlobs{layout})
+	return newBundle(ctx, ref, raw, layoutBlobs{layout}, true)
 }
 
 // layoutBlobs is a layout as bundle.Fetcher.
