@@ -51,7 +51,7 @@ func BenchmarkIdentify(b *testing.B) {
 	for b.Loop() {
 		sources, err := Scan(root)
 		if err == nil {
-			_, err = Identify(context.Background(), root, sources)
+			_, err = Identify(context.Background(), root, sources, Packed, nil)
 		}
 		if err != nil {
 			b.Fatal(err)

@@ -564,29 +564,3 @@ func changed(source Source, cause error) error {
 		Hint:    "wait until nothing writes to the project, then try again",
 	}).Because(cause)
 }
-
-// Identify is the files of a bundle without their blobs: what Build would say they are.
-func Identify(ctx context.Context, root *os.Root, sources []Source) ([]File, error) {
-	x, err := Build(ctx, root, sources, nil)
-	if err != nil {
-		return nil, err
-	}
-	return x.Files, nil
-}
-
-// SameFile says whether the file below root has the bytes and the mode of f. The error is
-// fs.ErrNotExist when there is none.
-func SameFile(root *os.Root, f File) (bool, error) {
-	info, err := root.Lstat(f.Path)
-	if err != nil {
-		return false, err
-	}
-	if !info.Mode().IsRegular() || info.Size() != f.Size {
-		return false, nil
-	}
-	files, err := Identify(context.Background(), root, []Source{{Path: f.Path, Mode: modeOf(info), Info: info}})
-	if err != nil {
-		return false, err
-	}
-	return files[0].Identity() == f.Identity(), nil
-}

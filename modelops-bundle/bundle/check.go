@@ -18,7 +18,7 @@ func (x *Index) check() error {
 	if err := x.checkPaths(); err != nil {
 		return err
 	}
-	use := tiling{index: x, filled: make([]int64, len(x.Blobs)), seen: map[blobKey]bool{}}
+	use := tiling{index: x, filled: make([]int64, len(x.Blobs)), seen: map[blobKey]bool{}, empty: contracts.DigestOf(nil)}
 	for i := range x.Files {
 		if err := use.add(&x.Files[i]); err != nil {
 			return err
@@ -77,6 +77,7 @@ type tiling struct {
 	filled []int64 // of each blob, how far its parts have come
 	next   int     // the blob whose first use is next
 	seen   map[blobKey]bool
+	empty  contracts.Digest
 }
 
 func (t *tiling) add(f *File) error {
@@ -86,6 +87,9 @@ func (t *tiling) add(f *File) error {
 	}
 	if f.Digest == "" {
 		return bad("has no digest")
+	}
+	if f.Size == 0 && f.Digest != t.empty {
+		return bad("is empty, and has the digest of something")
 	}
 	kind := Pack
 	if f.Size >= packLimit {

@@ -61,7 +61,7 @@ func (r *Repository) Fetch(ctx context.Context, d contracts.Digest) (*Bundle, er
 			Message: fmt.Sprintf("registry %s answered %s with a manifest that has the digest %s", contracts.Quote(r.Location.Host), d, got),
 		}
 	}
-	b, err := newBundle(ctx, contracts.BundleRef{Repository: r.Name, Digest: d}, raw, blobs{r})
+	b, err := newBundle(ctx, contracts.BundleRef{Repository: r.Name, Digest: d}, raw, blobs{r}, r.storage.settings != nil)
 	if err != nil {
 		return nil, err
 	}
@@ -69,8 +69,9 @@ func (r *Repository) Fetch(ctx context.Context, d contracts.Digest) (*Bundle, er
 	return b, nil
 }
 
-// newBundle is the bundle of a manifest, whose index it fetches.
-func newBundle(ctx context.Context, ref contracts.BundleRef, raw []byte, from bundle.Fetcher) (*Bundle, error) {
+// newBundle is the bundle of a manifest, whose index it fetches. Without a storage, the
+// files format has all in the registry.
+func newBundle(ctx context.Context, ref contracts.BundleRef, raw []byte, from bundle.Fetcher, storage bool) (*Bundle, error) {
 	b := &Bundle{Ref: ref, Manifest: raw, from: from}
 	manifest, err := parseManifest(raw)
 	if err != nil {
@@ -85,8 +86,11 @@ func newBundle(ctx context.Context, ref contracts.BundleRef, raw []byte, from bu
 		return nil, err
 	}
 	if manifest.Config.MediaType == pythonIndexType {
-		b.Index, err = readFilesIndex(stored, manifest)
-		return b, err
+		if b.Index, err = readFilesIndex(stored, manifest, storage); err != nil {
+			return nil, err
+		}
+		b.place()
+		return b, nil
 	}
 	if b.Index, err = packedIndex(stored); err != nil {
 		return nil, err
@@ -125,8 +129,16 @@ func parseManifest(raw []byte) (*ocispec.Manifest, error) {
 		ocispec.Manifest
 		Manifests json.RawMessage `json:"manifests"`
 	}
-	if err := json.Unmarshal(raw, &m); err != nil {
+	var keys map[string]json.RawMessage
+	if json.Unmarshal(raw, &keys) != nil || json.Unmarshal(raw, &m) != nil {
 		return nil, invalidManifest("is not JSON of a manifest")
+	}
+	for _, exact := range []string{"schemaVersion", "mediaType", "artifactType", "config", "layers", "manifests"} {
+		for key := range keys {
+			if key != exact && strings.EqualFold(key, exact) { // other readers do not take it for the key
+				return nil, invalidManifest("has the key " + contracts.Quote(key) + " for " + exact)
+			}
+		}
 	}
 	switch {
 	case m.Manifests != nil:

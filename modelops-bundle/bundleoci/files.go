@@ -22,7 +22,10 @@ type filesEntry struct {
 	Path    string           `json:"path"`
 	Digest  contracts.Digest `json:"digest"`
 	Size    int64            `json:"size"`
-	Storage string           `json:"storage"`
+	Storage string           `json:"storage"` // "oci", or "blob"
+	BlobRef *struct {
+		URI string `json:"uri"`
+	} `json:"blobRef"` // of a blob
 
 	// The format has neither; an entry that claims one means something that we would lose.
 	Mode json.RawMessage `json:"mode"`
@@ -31,7 +34,8 @@ type filesEntry struct {
 
 // readFilesIndex reads the index of a bundle in the files format, as one of ours in which
 // each file is a blob of its own. The layers may come in any order, and several times.
-func readFilesIndex(stored []byte, m *ocispec.Manifest) (*bundle.Index, error) {
+// Where there is a storage, files may be in it.
+func readFilesIndex(stored []byte, m *ocispec.Manifest, storage bool) (*bundle.Index, error) {
 	var doc filesIndex
 	if err := json.Unmarshal(stored, &doc); err != nil {
 		return nil, invalidFiles("is broken: " + contracts.Quote(err.Error()))
@@ -50,13 +54,15 @@ func readFilesIndex(stored []byte, m *ocispec.Manifest) (*bundle.Index, error) {
 		}
 		layers[d] = l.Size
 	}
-	files, err := doc.list(layers)
+	files, err := doc.list(layers, storage)
 	if err != nil {
 		return nil, err
 	}
 	used := map[contracts.Digest]bool{}
 	for _, f := range files {
-		used[f.Digest] = true
+		if _, isLayer := layers[f.Digest]; isLayer {
+			used[f.Digest] = true
+		}
 	}
 	if len(used) != len(layers) {
 		return nil, invalidManifest("has other layers than its index has files")
@@ -64,8 +70,8 @@ func readFilesIndex(stored []byte, m *ocispec.Manifest) (*bundle.Index, error) {
 	return bundle.WholeFiles(files)
 }
 
-// list is the files by path, each of them a layer.
-func (x filesIndex) list(layers map[contracts.Digest]int64) ([]bundle.File, error) {
+// list is the files by path, each of them a layer or in the storage.
+func (x filesIndex) list(layers map[contracts.Digest]int64, storage bool) ([]bundle.File, error) {
 	var files []bundle.File
 	var elsewhere []contracts.Problem
 	for key, e := range x.Files {
@@ -76,11 +82,14 @@ func (x filesIndex) list(layers map[contracts.Digest]int64) ([]bundle.File, erro
 			return nil, invalidFiles("has " + name + " under the path " + contracts.Quote(e.Path))
 		case e.Mode != nil || e.Type != nil:
 			return nil, invalidFiles("has a mode or a type for " + name)
-		case e.Storage == "blob":
+		case e.Storage != "oci" && e.Storage != "blob":
+			return nil, invalidFiles("has " + name + " in the unknown storage " + contracts.Quote(e.Storage))
+		case e.Storage == "blob" && !e.points():
+			return nil, invalidFiles("has " + name + " in blob storage, and a blobRef that is none of the Python suite's")
+		case e.Storage == "blob" && !isLayer && !storage:
 			elsewhere = append(elsewhere, contracts.Problem{Field: key, Message: "is in blob storage"})
 			continue
-		case e.Storage != "oci":
-			return nil, invalidFiles("has " + name + " in the unknown storage " + contracts.Quote(e.Storage))
+		case e.Storage == "blob" && !isLayer:
 		case !isLayer:
 			return nil, invalidFiles("has " + name + ", which is no layer of the manifest")
 		case size != e.Size:
@@ -92,12 +101,22 @@ func (x filesIndex) list(layers map[contracts.Digest]int64) ([]bundle.File, erro
 		slices.SortFunc(elsewhere, func(a, b contracts.Problem) int { return strings.Compare(a.Field, b.Field) })
 		return nil, &contracts.Error{
 			Code: contracts.CodeUnsupported, Stage: contracts.StagePull,
-			Message: "the bundle is in the Python suite's format and has files in blob storage, which this version does not read",
-			Hint:    "push it again with modelops-bundle push", Problems: elsewhere,
+			Message: "the bundle has files in blob storage, and the environment has no storage",
+			Hint:    "use the environment that it was pushed in, or push it again with modelops-bundle push", Problems: elsewhere,
 		}
 	}
 	slices.SortFunc(files, func(a, b bundle.File) int { return strings.Compare(a.Path, b.Path) })
 	return files, nil
+}
+
+// points says whether the entry's pointer is of the kind that the Python suite writes. It is
+// never followed: the digest and the environment say where the bytes are.
+func (e filesEntry) points() bool {
+	if e.BlobRef == nil {
+		return false
+	}
+	uri := e.BlobRef.URI
+	return (strings.HasPrefix(uri, "azure://") || strings.HasPrefix(uri, "fs://")) && !strings.ContainsAny(uri, "?#\r\n")
 }
 
 func invalidFiles(why string) error { return invalidManifest("has an index that " + why) }

@@ -99,7 +99,7 @@ func FromLayout(ctx context.Context, layout *ocilayout.Layout, entry ocilayout.E
 		return nil, err
 	}
 	ref := contracts.BundleRef{Repository: entry.Repository, Digest: contracts.Digest(entry.Descriptor.Digest)}
-	return newBundle(ctx, ref, raw, layoutBlobs{layout})
+	return newBundle(ctx, ref, raw, layoutBlobs{layout}, true)
 }
 
 // layoutBlobs is a layout as bundle.Fetcher.
@@ -158,6 +158,9 @@ func (r *Repository) Import(ctx context.Context, b *Bundle, opts PushOptions) (*
 
 // sendAll sends the blobs of a bundle that the registry lacks.
 func (p *push) sendAll(ctx context.Context, b *Bundle) error {
+	if b.Index.Format() == bundle.Files || len(b.Index.Blobs) == 0 {
+		return p.sendLayers(ctx, b)
+	}
 	if p.opts.Progress != nil {
 		var total int64
 		for _, blob := range b.Index.Blobs {

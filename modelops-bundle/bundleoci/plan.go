@@ -35,6 +35,9 @@ func (p *PushPlan) Bytes() int64 {
 // PlanPush finds out what [Repository.Push] would do, and sends and writes nothing. Where
 // the push would be refused, so is the plan.
 func (r *Repository) PlanPush(ctx context.Context, root *os.Root, sources []bundle.Source, opts PushOptions) (*PushPlan, error) {
+	if opts.Format == bundle.Files {
+		return r.planFiles(ctx, root, sources, opts)
+	}
 	p := &push{repository: r, opts: opts, present: map[contracts.Digest]bool{}}
 	if err := p.survey(ctx); err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"sync"
@@ -31,6 +32,8 @@ type PushOptions struct {
 	Known []contracts.Digest
 	// Cache says which files need not be read; nil for none.
 	Cache *bundle.Cache
+	// Format is that of the bundle; empty for [bundle.Packed]. Each needs a cache of its own.
+	Format bundle.Format
 	// Progress is told how far the push is; nil for nobody.
 	Progress bundle.Progress
 }
@@ -76,6 +79,9 @@ func (e *MovedError) conflict() error {
 // it is written and once more after; somebody who writes between the first two is
 // overwritten, and somebody who writes before the third is reported. Both bundles stay.
 func (r *Repository) Push(ctx context.Context, root *os.Root, sources []bundle.Source, opts PushOptions) (*PushResult, error) {
+	if opts.Format == bundle.Files {
+		return r.pushFiles(ctx, root, sources, opts)
+	}
 	p := &push{repository: r, opts: opts, present: map[contracts.Digest]bool{}}
 	if err := p.survey(ctx); err != nil {
 		return nil, err
@@ -229,7 +235,7 @@ func (p *push) upload(ctx context.Context, d contracts.Digest, mediaType string,
 		return nil
 	}
 	desc := descriptor(d, int64(len(stored)), mediaType)
-	sent, err := p.put(ctx, desc, stored)
+	sent, err := p.put(ctx, desc, func() io.Reader { return bytes.NewReader(stored) })
 	if err != nil {
 		return p.repository.translate(err, contracts.StagePush, "blob "+string(d)+" of "+p.repository.Name)
 	}
@@ -245,7 +251,7 @@ const maxUploads = 4
 // put sends a blob that may be there already, and says whether it did. An upload has a
 // session in the registry, which can be lost with it half done; then it is looked whether
 // the blob has arrived all the same, and if not, the upload begins anew.
-func (p *push) put(ctx context.Context, desc ocispec.Descriptor, stored []byte) (sent bool, err error) {
+func (p *push) put(ctx context.Context, desc ocispec.Descriptor, body func() io.Reader) (sent bool, err error) {
 	target := p.repository.remote.Blobs()
 	ask := !p.fresh
 	for try := 1; ; try++ {
@@ -258,7 +264,7 @@ func (p *push) put(ctx context.Context, desc ocispec.Descriptor, stored []byte) 
 				return try > 1, nil
 			}
 		}
-		if err = target.Push(ctx, desc, bytes.NewReader(stored)); err == nil || try == maxUploads || !lostUpload(err) {
+		if err = target.Push(ctx, desc, body()); err == nil || try == maxUploads || !lostUpload(err) {
 			return err == nil, err
 		}
 		ask = true
@@ -338,7 +344,12 @@ func (p *push) resend(ctx context.Context, root *os.Root, sources []bundle.Sourc
 	if err := p.settle(ctx, x); err != nil {
 		return err
 	}
-	err = p.publish(ctx, index, manifest)
+	return p.publishAgain(ctx, index, manifest)
+}
+
+// publishAgain is publish when every blob has just been asked for.
+func (p *push) publishAgain(ctx context.Context, index, manifest []byte) error {
+	err := p.publish(ctx, index, manifest)
 	if errors.Is(err, errBlobUnknown) {
 		return &contracts.Error{
 			Code: contracts.CodeFailed, Stage: contracts.StagePush, Retryable: true,

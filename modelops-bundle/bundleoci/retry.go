@@ -64,6 +64,10 @@ type retrier struct {
 // last one, whatever it is.
 func (r *retrier) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
+	if body, ok := req.Body.(replayed); ok && req.GetBody == nil {
+		req = req.Clone(ctx)
+		req.GetBody = body.replay
+	}
 	start := time.Now()
 	for try := 0; ; try++ {
 		if err := r.await(ctx); err != nil {
@@ -104,6 +108,11 @@ func (r *retrier) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
+}
+
+// replayed is a body of a kind that net/http does not know, and that can be sent again.
+type replayed interface {
+	replay() (io.ReadCloser, error)
 }
 
 // maxDrain is how much of an answer is read so that its connection can be used again.

@@ -15,9 +15,19 @@ import (
 )
 
 // StorageKey is the key of a blob in an environment's storage.
-func StorageKey(d contracts.Digest) string {
+func StorageKey(d contracts.Digest) string { return "bundles/" + digestKey(d) }
+
+// storageKey is the key of a blob, which in the files format is the Python suite's.
+func storageKey(blob bundle.Blob) string {
+	if blob.Encoding == bundle.WholeFile {
+		return digestKey(blob.Stored)
+	}
+	return StorageKey(blob.Stored)
+}
+
+func digestKey(d contracts.Digest) string {
 	hex := d.Hex()
-	return "bundles/" + hex[:2] + "/" + hex[2:4] + "/" + hex
+	return hex[:2] + "/" + hex[2:4] + "/" + hex
 }
 
 // storage is the storage of a repository's environment, opened when it is first needed.
@@ -100,20 +110,27 @@ func (p *push) store(ctx context.Context, blob bundle.Blob, stored []byte) error
 	if sent {
 		return nil
 	}
+	return p.storeFrom(ctx, blob, io.NopCloser(bytes.NewReader(stored)))
+}
+
+// storeFrom is store for bytes that come as a stream, and for a blob that comes once.
+func (p *push) storeFrom(ctx context.Context, blob bundle.Blob, from io.ReadCloser) error {
+	defer from.Close()
+	s := &p.storing
 	if there, err := s.has(ctx, blob); there || err != nil {
 		return err
 	}
-	if err := s.store.Put(ctx, StorageKey(blob.Stored), bytes.NewReader(stored)); err != nil {
+	if err := s.store.Put(ctx, storageKey(blob), from); err != nil {
 		return err
 	}
-	s.uploaded.Add(int64(len(stored)))
+	s.uploaded.Add(blob.StoredSize)
 	return nil
 }
 
 // has asks the storage for a blob. It is asked in each push, also when the bundle is not
 // new: the environment decides where the storage is, and no manifest proves what is in it.
 func (s *storing) has(ctx context.Context, blob bundle.Blob) (bool, error) {
-	key := StorageKey(blob.Stored)
+	key := storageKey(blob)
 	for entry, err := range s.store.List(ctx, key) {
 		if err != nil || entry.Key == key {
 			return entry.Size == blob.StoredSize, err
@@ -177,7 +194,7 @@ func (b *Bundle) StorageBlobs() []StorageBlob {
 	for _, blob := range b.Index.Blobs {
 		if blob.Storage && !seen[blob.Stored] {
 			seen[blob.Stored] = true
-			blobs = append(blobs, StorageBlob{blob.Stored, blob.StoredSize, StorageKey(blob.Stored)})
+			blobs = append(blobs, StorageBlob{blob.Stored, blob.StoredSize, storageKey(blob)})
 		}
 	}
 	return blobs
@@ -228,7 +245,7 @@ func (s *stored) Fetch(ctx context.Context, blob bundle.Blob) (io.ReadCloser, er
 	if err != nil {
 		return nil, err
 	}
-	key := StorageKey(blob.Stored)
+	key := storageKey(blob)
 	body, err := store.Get(ctx, key)
 	if errors.Is(err, blobstore.ErrNotFound) {
 		return nil, s.missing(blob, "is not in the registry, and not in "+s.String()+", at "+key)

@@ -106,11 +106,13 @@ func setup(env *testscript.Env) error {
 	return os.WriteFile(file, []byte(content), 0o600)
 }
 
-// push DIR pushes a directory as the bundle my-model. $REF, $DIGEST and $SHORT become its
+// push DIR [python] pushes a directory as the bundle my-model, with python as the Python
+// suite does. $REF, $DIGEST and $SHORT become its
 // own, and the registry's log is emptied.
 func push(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: push DIR")
+	python := len(args) == 2 && args[1] == "python"
+	if neg || len(args) != 1 && !python {
+		ts.Fatalf("usage: push DIR [python]")
 	}
 	files := bundletest.Files{}
 	dir := ts.MkAbs(args[0])
@@ -123,7 +125,7 @@ func push(ts *testscript.TestScript, neg bool, args []string) {
 			return err
 		}
 		data, err := os.ReadFile(path)
-		if strings.HasSuffix(name, ".sh") {
+		if strings.HasSuffix(name, ".sh") && !python {
 			name += "*"
 		}
 		files[filepath.ToSlash(name)] = string(data)
@@ -131,7 +133,12 @@ func push(ts *testscript.TestScript, neg bool, args []string) {
 	})
 	ts.Check(err)
 	n := nodeOf(ts)
-	ref := bundletest.PushTo(n.t, n.environment, "my-model", files)
+	var ref contracts.BundleRef
+	if python {
+		ref = bundletest.PushPython(n.t, n.registry, "my-model", files)
+	} else {
+		ref = bundletest.PushTo(n.t, n.environment, "my-model", files)
+	}
 	ts.Setenv("REF", ref.String())
 	ts.Setenv("DIGEST", string(ref.Digest))
 	ts.Setenv("SHORT", ref.Digest.Short())

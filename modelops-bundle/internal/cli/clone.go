@@ -109,7 +109,7 @@ func adopt(dir string, env *contracts.BundleEnvironment, remote *bundleoci.Bundl
 		if err != nil {
 			return err
 		}
-		state.Agree(project.BaseKey(location, tag), tag, tag == project.DefaultTag, remote.Ref.Digest, remote.Index.Files)
+		state.Agree(project.BaseKey(location, tag), tag, tag == project.DefaultTag, remote.Ref.Digest, remote.Index)
 	}
 	return p.WriteState(state)
 }

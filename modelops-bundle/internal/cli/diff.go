@@ -65,7 +65,7 @@ func runDiff(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	after, ref, err := n.newSide(c.Args().Get(1))
+	after, ref, err := n.newSide(c.Args().Get(1), before.Index.Format())
 	if err != nil {
 		return err
 	}
@@ -97,8 +97,8 @@ func runDiff(c *cli.Context) error {
 	})
 }
 
-// newSide is the bundle that a reference names, or the files of the project.
-func (n *names) newSide(reference string) (*side, *contracts.BundleRef, error) {
+// newSide is the bundle that a reference names, or the files of the project in the format.
+func (n *names) newSide(reference string, format bundle.Format) (*side, *contracts.BundleRef, error) {
 	if reference != "" {
 		b, err := n.fetch(reference)
 		if err != nil {
@@ -114,7 +114,7 @@ func (n *names) newSide(reference string) (*side, *contracts.BundleRef, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	files, err := n.session.local(root, state)
+	files, err := n.session.local(root, state, format)
 	if err != nil {
 		return nil, nil, errors.Join(err, root.Close())
 	}

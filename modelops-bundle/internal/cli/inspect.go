@@ -50,7 +50,7 @@ func runInspect(c *cli.Context) error {
 		return err
 	}
 	answer := inspectAnswer{
-		Ref: b.Ref, Digest: b.Ref.Digest, ContentDigest: b.Index.Content, Format: "packed-v2",
+		Ref: b.Ref, Digest: b.Ref.Digest, ContentDigest: b.Index.Content, Format: formatName(b.Index),
 		Files: make([]fileAnswer, len(b.Index.Files)), Layers: append([]bundleoci.Layer{}, b.Layers...),
 		Storage: b.StorageBlobs(),
 	}
@@ -73,6 +73,14 @@ func runInspect(c *cli.Context) error {
 		}
 		_ = table.Flush()
 	})
+}
+
+// formatName is what inspect calls the bundle's format.
+func formatName(x *bundle.Index) string {
+	if x.Format() == bundle.Files {
+		return "files"
+	}
+	return "packed-v2"
 }
 
 // fetchNamed fetches the bundle that the command's argument names, inside a project or

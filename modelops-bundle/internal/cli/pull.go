@@ -123,7 +123,7 @@ func (s *session) pull(remote *bundleoci.Bundle, tag string) error {
 		}
 		state.LastPull = remote.Ref.Digest
 		if tag != "" {
-			state.Agree(s.baseKey(tag), tag, tag == s.defaultTag(), remote.Ref.Digest, remote.Index.Files)
+			state.Agree(s.baseKey(tag), tag, tag == s.defaultTag(), remote.Ref.Digest, remote.Index)
 		}
 		if err := s.project.WriteState(state); err != nil {
 			return err
@@ -159,16 +159,20 @@ type plan struct {
 
 // plan compares the three sides, and refuses to lose anything.
 func (s *session) plan(root *os.Root, state *project.State, remote *bundleoci.Bundle, tag string) (*plan, error) {
-	here, err := s.identify(root, state)
+	here, err := s.here(root, state, remote.Index.Format())
 	if err != nil {
 		return nil, err
 	}
 	local := bundle.Identities(here.Files)
-	base := state.Identities()
+	agreed := state.Agreed()
 	if tag != s.defaultTag() {
-		if base, err = s.base(state.Bases[s.baseKey(tag)]); err != nil {
+		if agreed, err = s.base(state.Bases[s.baseKey(tag)]); err != nil {
 			return nil, err
 		}
+	}
+	base, err := s.inFormat(root, state, agreed, remote.Index.Format())
+	if err != nil {
+		return nil, err
 	}
 	force, prune := s.c.Bool("force"), s.c.Bool("prune")
 	theirs := bundle.Identities(remote.Index.Files)
@@ -201,6 +205,16 @@ func (s *session) plan(root *os.Root, state *project.State, remote *bundleoci.Bu
 	return p, nil
 }
 
+// here is what lies in the project, to compare with a bundle of the format. Only in the
+// packed one it has the parts that a pull can take from it.
+func (s *session) here(root *os.Root, state *project.State, format bundle.Format) (*bundle.Index, error) {
+	if format == bundle.Packed {
+		return s.identify(root, state)
+	}
+	files, err := s.local(root, state, format)
+	return &bundle.Index{Files: files}, err
+}
+
 // collisions are files that the project leaves out of its bundle and that the pull would
 // overwrite with other bytes. One that has the very bytes already is not written.
 func collisions(root *os.Root, p *plan, local map[string]string, remote *bundleoci.Bundle) []contracts.Problem {
@@ -215,7 +229,7 @@ func collisions(root *os.Root, p *plan, local map[string]string, remote *bundleo
 			write = append(write, path)
 			continue
 		}
-		same, err := bundle.SameFile(root, files[path])
+		same, err := bundle.SameFile(root, files[path], remote.Index.Format())
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			write = append(write, path)

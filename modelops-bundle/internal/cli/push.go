@@ -11,6 +11,7 @@ import (
 	"github.com/modelops-suite/modelops-go/modelops-bundle/bundle"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/bundleoci"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/command"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/internal/project"
 )
 
 func pushCommand() *cli.Command {
@@ -22,6 +23,7 @@ stops and shows what differs. Pull first, or push to another tag.`,
 		UsageText: `modelops-bundle push --tag v2`,
 		Flags: []cli.Flag{
 			envFlag(), tagFlag(),
+			&cli.StringFlag{Name: "format", Usage: "push in the `FORMAT` packed or files, the Python suite's, instead of the project's"},
 			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "move the tag wherever it points"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "show what would be sent, and send and write nothing"},
 			&cli.BoolFlag{Name: "require-lock", Usage: "refuse dependencies that are not locked"},
@@ -66,9 +68,14 @@ func runPush(c *cli.Context) error {
 		return err
 	}
 	bundle.Place(sources, s.project.Config.Storage)
-	cache := s.project.StatCache()
+	format, err := s.chosenFormat(sources)
+	if err != nil {
+		restore()
+		return err
+	}
+	cache := s.project.StatCache(format)
 	opts := bundleoci.PushOptions{
-		Tag: tag, Base: state.Bases[s.baseKey(tag)], Force: c.Bool("force"), Known: state.Known(s.repository.Location), Cache: cache,
+		Tag: tag, Base: state.Bases[s.baseKey(tag)], Force: c.Bool("force"), Known: state.Known(s.repository.Location), Cache: cache, Format: format,
 	}
 	if c.Bool("dry-run") {
 		defer restore()
@@ -89,7 +96,7 @@ func runPush(c *cli.Context) error {
 	}
 	s.keep(cache)
 	state.Push(s.repository.Location, result.Ref.Digest)
-	state.Agree(s.baseKey(tag), tag, tag == s.defaultTag(), result.Ref.Digest, result.Index.Files)
+	state.Agree(s.baseKey(tag), tag, tag == s.defaultTag(), result.Ref.Digest, result.Index)
 	if err := s.project.WriteState(state); err != nil {
 		return err
 	}
@@ -110,6 +117,30 @@ func runPush(c *cli.Context) error {
 	})
 }
 
+// chosenFormat is the format that the command line or the project says.
+func (s *session) chosenFormat(sources []bundle.Source) (bundle.Format, error) {
+	format := s.pushFormat()
+	if text := s.c.String("format"); text != "" {
+		format = bundle.Format(text)
+	}
+	switch format {
+	case bundle.Packed:
+	case bundle.Files:
+		executable := 0
+		for _, source := range sources {
+			if source.Mode == bundle.Executable {
+				executable++
+			}
+		}
+		if executable > 0 {
+			command.Warn(s.c, "the files format has no modes: %d executable files will not be executable where they are pulled", executable)
+		}
+	default:
+		return "", command.Usage("modelops-bundle push --format files", "--format is %s; it is packed or files", contracts.Quote(string(format)))
+	}
+	return format, nil
+}
+
 // explainMove adds to a conflict what differs between the bundle that the tag points to
 // now and the one that this project last agreed on.
 func (s *session) explainMove(err error, moved *bundleoci.MovedError) error {
@@ -122,7 +153,7 @@ func (s *session) explainMove(err error, moved *bundleoci.MovedError) error {
 	if fetchErr != nil {
 		return e
 	}
-	for _, d := range bundle.Compare(base, base, bundle.Identities(theirs.Index.Files)) {
+	for _, d := range bundle.Compare(base.Files, base.Files, bundle.Identities(theirs.Index.Files)) {
 		e.Problems = append(e.Problems, contracts.Problem{Field: contracts.Quote(d.Path), Message: string(d.Change)})
 	}
 	return e
@@ -130,18 +161,15 @@ func (s *session) explainMove(err error, moved *bundleoci.MovedError) error {
 
 // base is the files of the bundle that a tag last agreed on was; empty for none, or for
 // one that the registry no longer has.
-func (s *session) base(d contracts.Digest) (map[string]string, error) {
+func (s *session) base(d contracts.Digest) (project.Agreed, error) {
 	if d == "" {
-		return nil, nil
+		return project.Agreed{}, nil
 	}
 	b, err := s.repository.Fetch(s.c.Context, d)
-	if err := contracts.Except(err, contracts.CodeBundleNotFound); err != nil {
-		return nil, err
+	if err := contracts.Except(err, contracts.CodeBundleNotFound); err != nil || b == nil {
+		return project.Agreed{}, err
 	}
-	if b == nil {
-		return nil, nil
-	}
-	return bundle.Identities(b.Index.Files), nil
+	return project.AgreedOn(b.Index), nil
 }
 
 // size is n bytes for people.

@@ -40,7 +40,7 @@ func (s *session) planPush(root *os.Root, sources []bundle.Source, opts bundleoc
 			Ref: plan.Ref, Digest: plan.Ref.Digest, ContentDigest: plan.Index.Content, Tag: opts.Tag, Environment: s.env.Environment,
 			Files: len(plan.Index.Files), BytesTotal: plan.Index.Size(), Unchanged: plan.Unchanged,
 		},
-		DryRun: true, Changes: changesOf(before, bundle.Identities(plan.Index.Files)), Blobs: plan.Missing, Stored: plan.MissingStored, BytesToSend: plan.Bytes(),
+		DryRun: true, Changes: changesOf(before.Files, bundle.Identities(plan.Index.Files)), Blobs: plan.Missing, Stored: plan.MissingStored, BytesToSend: plan.Bytes(),
 	}
 	return command.Print(s.c, answer, func(w io.Writer) {
 		fmt.Fprintln(w, answer.Ref)

@@ -44,6 +44,7 @@ func TestScript(t *testing.T) {
 			"environment": environmentFile,
 			"registry":    registryCommand,
 			"storage":     storageCommand,
+			"python":      pushPython,
 			"saveline":    saveLine,
 			"clock":       clock,
 			"status":      exitStatus,
@@ -143,6 +144,25 @@ func registryCommand(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("%s: found %q", args[1], found)
 		}
 	}
+}
+
+// python REPOSITORY DIR pushes the files of a directory as the Python suite does, to the tag
+// latest, and says nothing.
+func pushPython(ts *testscript.TestScript, _ bool, args []string) {
+	dir := ts.MkAbs(args[1])
+	files := bundletest.Files{}
+	ts.Check(filepath.WalkDir(dir, func(p string, entry os.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		name, err := filepath.Rel(dir, p)
+		if err != nil {
+			return err
+		}
+		files[filepath.ToSlash(name)] = ts.ReadFile(p)
+		return nil
+	}))
+	bundletest.PushPython(ts.Value(testKey{}).(testing.TB), registryOf(ts), args[0], files)
 }
 
 // saveline NAME puts the first line of the last command's stdout into $NAME, and its

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"maps"
 	"os"
 	"runtime"
 	"slices"
@@ -186,23 +187,62 @@ func (s *session) scan(root *os.Root, state *project.State) ([]bundle.Source, er
 	return sources, err
 }
 
-// local is the files of the project as a bundle would have them.
-func (s *session) local(root *os.Root, state *project.State) ([]bundle.File, error) {
-	x, err := s.identify(root, state)
+// local is the files of the project as a bundle of the format would have them. What has
+// not been touched since the last look is not read.
+func (s *session) local(root *os.Root, state *project.State, format bundle.Format) ([]bundle.File, error) {
+	sources, err := s.scan(root, state)
 	if err != nil {
 		return nil, err
 	}
-	return x.Files, nil
+	cache := s.project.StatCache(format)
+	files, err := bundle.Identify(s.c.Context, root, sources, format, cache)
+	if err != nil {
+		return nil, err
+	}
+	s.keep(cache)
+	return files, nil
 }
 
-// identify is the index of the project as it lies here. What has not been touched since
-// the last look is not read.
+// inFormat is the files that were agreed on, in terms of another format as far as that is
+// known: where what lies here is what was agreed on.
+func (s *session) inFormat(root *os.Root, state *project.State, base project.Agreed, format bundle.Format) (map[string]string, error) {
+	if base.Format == format || len(base.Files) == 0 {
+		return base.Files, nil
+	}
+	before, err := s.local(root, state, base.Format)
+	if err != nil {
+		return nil, err
+	}
+	after, err := s.local(root, state, format)
+	if err != nil {
+		return nil, err
+	}
+	own, other := bundle.Identities(before), bundle.Identities(after)
+	files := maps.Clone(base.Files)
+	for path, identity := range files {
+		if own[path] == identity && other[path] != "" {
+			files[path] = other[path]
+		}
+	}
+	return files, nil
+}
+
+// pushFormat is the format of the bundles that the project pushes.
+func (s *session) pushFormat() bundle.Format {
+	if s.project.Config.Format == string(bundle.Files) {
+		return bundle.Files
+	}
+	return bundle.Packed
+}
+
+// identify is the index of the project as it lies here, in the packed format. What has not
+// been touched since the last look is not read.
 func (s *session) identify(root *os.Root, state *project.State) (*bundle.Index, error) {
 	sources, err := s.scan(root, state)
 	if err != nil {
 		return nil, err
 	}
-	cache := s.project.StatCache()
+	cache := s.project.StatCache(bundle.Packed)
 	x, err := bundle.Builder{Cache: cache}.Build(s.c.Context, root, sources)
 	if err != nil {
 		return nil, err

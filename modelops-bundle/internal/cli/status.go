@@ -9,6 +9,7 @@ import (
 	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/bundle"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/command"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/internal/project"
 )
 
 func statusCommand() *cli.Command {
@@ -52,22 +53,29 @@ func runStatus(c *cli.Context) error {
 		return err
 	}
 	defer root.Close()
-	files, err := s.local(root, state)
+	files, err := s.local(root, state, s.pushFormat())
 	if err != nil {
 		return err
 	}
-	local := bundle.Identities(files)
 	tag := s.defaultTag()
 	answer := statusAnswer{
 		Project: s.repository.Name, RegistryRef: s.repository.Location.String(), Environment: s.env.Environment, Tag: tag,
 		Files: len(files), Content: bundle.ContentDigest(files), Base: state.Bases[s.baseKey(tag)],
 	}
-	base := state.Identities()
-	remote := base
+	remote := state.Agreed()
 	if !c.Bool("offline") {
-		remote = s.remote(&answer, base)
+		remote = s.remote(&answer, remote)
 	}
-	answer.Changes = append([]bundle.Difference{}, bundle.Compare(base, local, remote)...)
+	base, err := s.inFormat(root, state, state.Agreed(), remote.Format)
+	if err != nil {
+		return err
+	}
+	if remote.Format != s.pushFormat() {
+		if files, err = s.local(root, state, remote.Format); err != nil {
+			return err
+		}
+	}
+	answer.Changes = append([]bundle.Difference{}, bundle.Compare(base, bundle.Identities(files), remote.Files)...)
 	answer.Sync = answer.sync(c.Bool("offline"))
 	return command.Print(c, answer, func(w io.Writer) {
 		fmt.Fprintf(w, "project %s: %s:%s (environment %s), %d files\n%s\n", answer.Project, answer.RegistryRef, tag, answer.Environment, answer.Files, answer.Sync)
@@ -79,10 +87,10 @@ func runStatus(c *cli.Context) error {
 
 // remote is the files of the bundle that the tag points to now. What cannot be read is
 // noted as such, and never taken for an absence.
-func (s *session) remote(answer *statusAnswer, base map[string]string) map[string]string {
+func (s *session) remote(answer *statusAnswer, base project.Agreed) project.Agreed {
 	digest, err := s.repository.Resolve(s.c.Context, answer.Tag)
 	if err != nil && contracts.AsError(err).Code == contracts.CodeBundleNotFound {
-		return nil
+		return project.Agreed{Format: base.Format}
 	}
 	if err == nil && digest == answer.Base {
 		answer.Remote = digest
@@ -92,7 +100,7 @@ func (s *session) remote(answer *statusAnswer, base map[string]string) map[strin
 		b, fetchErr := s.repository.Fetch(s.c.Context, digest)
 		if fetchErr == nil {
 			answer.Remote = digest
-			return bundle.Identities(b.Index.Files)
+			return project.AgreedOn(b.Index)
 		}
 		err = fetchErr
 	}

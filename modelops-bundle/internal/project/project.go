@@ -24,6 +24,8 @@ const (
 	pinFile    = StateDir + "/env"
 	stateFile  = StateDir + "/state.json"
 	cacheFile  = StateDir + "/stat-cache"
+
+	filesCacheFile = StateDir + "/stat-cache-files"
 )
 
 // DefaultTag is what a project pushes to and pulls from unless told otherwise.

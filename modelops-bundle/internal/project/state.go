@@ -23,6 +23,8 @@ type State struct {
 	// Synced is, of each file of the bundle that the default tag last had here, its
 	// digest.
 	Synced map[string]contracts.Digest `json:"last_synced_files"`
+	// Format is of that bundle; empty for packed.
+	Format bundle.Format `json:"last_synced_format,omitempty"`
 	// Executable names those of them that are.
 	Executable []string `json:"last_synced_executable,omitempty"`
 	// Bases is, for each "registry/repository:tag", what this side last saw it point to.
@@ -50,7 +52,10 @@ func (p *Project) ReadState() (*State, error) {
 			}).Because(err)
 		}
 	}
-	if s.Bases == nil {
+	if s.Bases == nil { // the Python suite's, or none
+		if len(s.Synced) > 0 {
+			s.Format = bundle.Files
+		}
 		s.Bases = map[string]contracts.Digest{}
 	}
 	if s.Synced == nil {
@@ -73,8 +78,24 @@ func withoutNulls(data []byte) []byte {
 	return cleaned
 }
 
-// Identities is the files that were last agreed on, as [bundle.Identities] has them.
-func (s *State) Identities() map[string]string {
+// Agreed is the files that were last agreed on.
+func (s *State) Agreed() Agreed {
+	if s.Format == bundle.Files {
+		return Agreed{bundle.Files, s.identities()}
+	}
+	return Agreed{bundle.Packed, s.identities()}
+}
+
+// Agreed is the files of a bundle, as [bundle.Identities] has them in its format.
+type Agreed struct {
+	Format bundle.Format
+	Files  map[string]string
+}
+
+// AgreedOn is the files of the bundle with this index.
+func AgreedOn(x *bundle.Index) Agreed { return Agreed{x.Format(), bundle.Identities(x.Files)} }
+
+func (s *State) identities() map[string]string {
 	files := make(map[string]bundle.File, len(s.Synced))
 	for path, digest := range s.Synced {
 		files[path] = bundle.File{Digest: digest, Mode: bundle.Regular}
@@ -99,17 +120,20 @@ func BaseKey(location contracts.Location, tag string) string { return location.S
 // them.
 const jobTag = "job-"
 
-// Agree notes that the tag points to the bundle of these files, and that they are what
+// Agree notes that the tag points to the bundle of this index, and that its files are what
 // lies here. Only the project's default tag decides what counts as changed since.
-func (s *State) Agree(key, tag string, isDefault bool, d contracts.Digest, files []bundle.File) {
+func (s *State) Agree(key, tag string, isDefault bool, d contracts.Digest, x *bundle.Index) {
 	if !strings.HasPrefix(tag, jobTag) {
 		s.Bases[key] = d
 	}
 	if !isDefault {
 		return
 	}
-	s.Synced, s.Executable = make(map[string]contracts.Digest, len(files)), nil
-	for _, f := range files {
+	s.Synced, s.Executable, s.Format = make(map[string]contracts.Digest, len(x.Files)), nil, ""
+	if x.Format() == bundle.Files {
+		s.Format = bundle.Files
+	}
+	for _, f := range x.Files {
 		s.Synced[f.Path] = f.Digest
 		if f.Mode == bundle.Executable {
 			s.Executable = append(s.Executable, f.Path)
@@ -188,5 +212,11 @@ func (p *Project) WriteState(s *State) error {
 	return nil
 }
 
-// StatCache is what the project's files were when they were last read.
-func (p *Project) StatCache() *bundle.Cache { return bundle.OpenCache(p.path(cacheFile)) }
+// StatCache is what the project's files were when they were last read for a bundle of the
+// format.
+func (p *Project) StatCache(format bundle.Format) *bundle.Cache {
+	if format == bundle.Files {
+		return bundle.OpenCache(p.path(filesCacheFile))
+	}
+	return bundle.OpenCache(p.path(cacheFile))
+}

@@ -60,3 +60,36 @@ func TestRealClients(t *testing.T) {
 		})
 	}
 }
+
+// Whoever has oras alone gets the files of a bundle in the files format, and so do we.
+func TestFilesFormat(t *testing.T) {
+	registry := debianRegistry(t)
+	if registry == "" {
+		return
+	}
+	u := newUser(t)
+	u.environment("test", registry)
+	u.env = append(u.env, "MODELOPS_ENV=test")
+	u.ok("modelops-bundle", "init", "team/seir", "--template", "minimal")
+	project := u.cd("seir")
+	project.write("data/table.csv", strings.Repeat("0.123,4.567,8.9\n", 200_000))
+	project.write("copy.csv", project.read("data/table.csv"))
+	project.write("pkg/__init__.py", "")
+	project.write("pkg/sub/__init__.py", "")
+	project.ok("modelops-bundle", "push", "--format", "files")
+	u.ok("oras", "pull", "--plain-http", "--output", "by-oras", registry+"/team/seir:latest")
+	u.ok("modelops-bundle", "pull", "team/seir:latest", "by-us")
+	u.ok("crane", "copy", "--insecure", registry+"/team/seir:latest", registry+"/copied/seir:latest")
+	u.ok("modelops-bundle", "pull", "copied/seir:latest", "by-crane")
+	for _, pulled := range []string{"by-oras", "by-us", "by-crane"} {
+		for _, name := range []string{"wire.py", "data/table.csv", "copy.csv", "pkg/__init__.py", "pkg/sub/__init__.py"} {
+			if u.cd(pulled).read(name) != project.read(name) {
+				t.Errorf("%s: %s does not have the bytes that were pushed", pulled, name)
+			}
+		}
+	}
+	var again struct{ Unchanged bool }
+	if project.json(&again, "modelops-bundle", "push", "--format", "files"); !again.Unchanged {
+		t.Error("a push of the same files is another bundle")
+	}
+}
