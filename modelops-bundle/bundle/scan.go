@@ -42,8 +42,8 @@ func Scan(root *os.Root) ([]Source, error) {
 		}
 		s.ignore = ParseIgnore(string(ignore))
 		s.walk(".")
-		if _, err := root.Lstat(RegistryFile); err == nil {
-			s.add(RegistryFile)
+		if info, err := root.Lstat(RegistryFile); err == nil {
+			s.add(RegistryFile, info, nil)
 		}
 	}
 	sort.Slice(s.files, func(i, j int) bool { return s.files[i].Path < s.files[j].Path })
@@ -74,11 +74,27 @@ func (s *scan) problem(p, message string) {
 	s.problems = append(s.problems, contracts.Problem{Field: contracts.Quote(p), Message: message})
 }
 
+// walk takes what is in a directory, and goes down. Names are looked up in the directory
+// itself: to go to each from the top costs more than all the rest.
 func (s *scan) walk(dir string) {
-	entries, err := fs.ReadDir(s.root.FS(), dir)
+	at, err := s.root.OpenRoot(dir)
 	if err != nil {
 		s.problem(dir, "cannot be read: "+reason(err))
 		return
+	}
+	below := s.take(dir, at)
+	_ = at.Close() // before going down: however deep it is, one is open
+	for _, p := range below {
+		s.walk(p)
+	}
+}
+
+// take adds the files of a directory, and returns the directories in it.
+func (s *scan) take(dir string, at *os.Root) (below []string) {
+	entries, err := fs.ReadDir(at.FS(), ".")
+	if err != nil {
+		s.problem(dir, "cannot be read: "+reason(err))
+		return nil
 	}
 	for _, entry := range entries {
 		p := path.Join(dir, entry.Name())
@@ -86,11 +102,13 @@ func (s *scan) walk(dir string) {
 		case s.ignore.Match(p, entry.IsDir()):
 		case entry.Type()&fs.ModeSymlink != 0 && s.ignore.Match(p, true): // a link named as a directory that is left out
 		case entry.IsDir():
-			s.walk(p)
+			below = append(below, p)
 		default:
-			s.add(p)
+			info, err := at.Lstat(entry.Name())
+			s.add(p, info, err)
 		}
 	}
+	return below
 }
 
 // listed takes exactly the files of a tracked list; one that is gone is left out, as
@@ -103,17 +121,17 @@ func (s *scan) listed(content string) {
 			continue
 		}
 		seen[p] = true
-		if _, err := s.root.Lstat(p); errors.Is(err, fs.ErrNotExist) {
+		info, err := s.root.Lstat(p)
+		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		s.add(p)
+		s.add(p, info, err)
 	}
 }
 
-// add stats p as the bundle will have it: a link inside the project is the file that it
-// leads to.
-func (s *scan) add(p string) {
-	info, err := s.root.Lstat(p)
+// add takes p, of which lstat says info or err, as the bundle will have it: a link inside
+// the project is the file that it leads to.
+func (s *scan) add(p string, info fs.FileInfo, err error) {
 	if err == nil && info.Mode()&fs.ModeSymlink != 0 {
 		if info, err = s.root.Stat(p); err != nil {
 			s.problem(p, "is a link that leads nowhere or out of the project")

@@ -1,6 +1,7 @@
 package project
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -61,6 +62,9 @@ func (p *Project) ReadState() (*State, error) {
 
 // withoutNulls drops the keys that the Python suite writes as null.
 func withoutNulls(data []byte) []byte {
+	if !bytes.Contains(data, []byte("null")) {
+		return data
+	}
 	var keys map[string]json.RawMessage
 	if json.Unmarshal(data, &keys) != nil {
 		return data
