@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"sort"
 	"strings"
 
@@ -91,24 +92,37 @@ func (s *scan) walk(dir string) {
 
 // take adds the files of a directory, and returns the directories in it.
 func (s *scan) take(dir string, at *os.Root) (below []string) {
-	entries, err := fs.ReadDir(at.FS(), ".")
+	names, err := namesIn(at)
 	if err != nil {
 		s.problem(dir, "cannot be read: "+reason(err))
 		return nil
 	}
-	for _, entry := range entries {
-		p := path.Join(dir, entry.Name())
+	for _, name := range names {
+		p := path.Join(dir, name)
+		info, err := at.Lstat(name)
+		isDir := err == nil && info.IsDir()
 		switch {
-		case s.ignore.Match(p, entry.IsDir()):
-		case entry.Type()&fs.ModeSymlink != 0 && s.ignore.Match(p, true): // a link named as a directory that is left out
-		case entry.IsDir():
+		case s.ignore.Match(p, isDir):
+		case err == nil && info.Mode()&fs.ModeSymlink != 0 && s.ignore.Match(p, true): // a link named as a directory that is left out
+		case isDir:
 			below = append(below, p)
 		default:
-			info, err := at.Lstat(entry.Name())
 			s.add(p, info, err)
 		}
 	}
 	return below
+}
+
+// namesIn lists a directory, in order. ReadDir would look each name up as well.
+func namesIn(dir *os.Root) ([]string, error) {
+	f, err := dir.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	names, err := f.Readdirnames(-1)
+	slices.Sort(names)
+	return names, err
 }
 
 // listed takes exactly the files of a tracked list; one that is gone is left out, as
