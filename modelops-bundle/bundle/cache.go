@@ -75,7 +75,7 @@ func OpenCache(path string) *Cache {
 
 // clockOf is the time that a file written to dir now gets; zero when none can be.
 func clockOf(dir string) time.Time {
-	f, err := os.CreateTemp(dir, ".clock-")
+	f, err := os.CreateTemp(dir, ".clock.*.tmp")
 	if err != nil {
 		return time.Time{}
 	}
