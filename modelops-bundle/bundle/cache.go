@@ -75,7 +75,7 @@ func OpenCache(path string) *Cache {
 
 // clockOf is the time that a file written to dir now gets; zero when none can be.
 func clockOf(dir string) time.Time {
-	f, err := os.CreateTemp(dir, ".clock-")
+	f, err := os.CreateTemp(dir, ".clock.*.tmp")
 	if err != nil {
 		return time.Time{}
 	}
@@ -115,9 +115,11 @@ func (c *Cache) learn(sources []Source, x *Index) {
 			c.known[blobKey{b.Raw, b.Kind}] = b
 		}
 	}
+	known := c.files
 	c.files = make(map[string]cachedFile, len(sources))
 	for i, f := range x.Files {
-		if s := statOf(sources[i].Info); f.Size > 0 && c.settled(s) {
+		// What is known to show every later change goes on to.
+		if s := statOf(sources[i].Info); f.Size > 0 && (c.settled(s) || known[f.Path].stat == s) {
 			c.files[f.Path] = cachedFile{s, f.Digest, f.Parts}
 		}
 	}

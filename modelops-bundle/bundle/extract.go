@@ -161,6 +161,9 @@ func (e *extraction) blob(ctx context.Context, blob Blob, uses []use) error {
 		}
 		e.raw.put(room)
 	}
+	if blob.Kind == Chunk && blob.Encoding == Identity && len(uses) <= straightUses {
+		return e.straight(ctx, blob, uses)
+	}
 	buf, err := e.stored.get(ctx, blob.StoredSize)
 	if err != nil {
 		return err
@@ -258,16 +261,24 @@ func readOnce(ctx context.Context, from Fetcher, blob Blob, stored []byte) ([]by
 	case err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF):
 		return nil, err
 	case int64(n) != blob.StoredSize:
-		return nil, &contracts.Error{
-			Code: contracts.CodeIntegrity, Stage: contracts.StagePull,
-			Message: fmt.Sprintf("blob %s does not have the %d bytes that the bundle says", blob.Stored, blob.StoredSize), Retryable: true,
-		}
+		return nil, wrongSize(blob)
 	}
 	if got := contracts.DigestOf(stored); got != blob.Stored {
-		return nil, &contracts.Error{
-			Code: contracts.CodeIntegrity, Stage: contracts.StagePull,
-			Message: fmt.Sprintf("blob %s came with the digest %s", blob.Stored, got), Retryable: true,
-		}
+		return nil, wrongDigest(blob, got)
 	}
 	return stored, nil
+}
+
+func wrongSize(blob Blob) error {
+	return &contracts.Error{
+		Code: contracts.CodeIntegrity, Stage: contracts.StagePull,
+		Message: fmt.Sprintf("blob %s does not have the %d bytes that the bundle says", blob.Stored, blob.StoredSize), Retryable: true,
+	}
+}
+
+func wrongDigest(blob Blob, got contracts.Digest) error {
+	return &contracts.Error{
+		Code: contracts.CodeIntegrity, Stage: contracts.StagePull,
+		Message: fmt.Sprintf("blob %s came with the digest %s", blob.Stored, got), Retryable: true,
+	}
 }

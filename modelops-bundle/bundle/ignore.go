@@ -68,9 +68,39 @@ func ParseIgnore(content string) Ignore {
 		if strings.TrimSpace(line) == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
-		patterns = append(patterns, gitignore.ParsePattern(line, nil))
+		patterns = append(patterns, parsePattern(line))
 	}
 	return Ignore{gitignore.NewMatcher(patterns)}
+}
+
+// parsePattern is a line as the library understands it, or as [plain], which says the same.
+func parsePattern(line string) gitignore.Pattern {
+	name, directory := strings.CutSuffix(line, "/")
+	name, end := strings.CutPrefix(name, "*")
+	if name == "" || strings.ContainsAny(name, `*?[\/! `) {
+		return gitignore.ParsePattern(line, nil)
+	}
+	return plain{name, end, directory}
+}
+
+// plain is what most patterns are: a name, or the end of one, at any depth. The library
+// takes as long for all patterns of a path as the system for its file.
+type plain struct {
+	name           string
+	end, directory bool
+}
+
+// Match says whether the pattern leaves out the path.
+func (p plain) Match(path []string, isDir bool) gitignore.MatchResult {
+	for i, name := range path {
+		if p.end && strings.HasSuffix(name, p.name) || name == p.name {
+			if p.directory && !isDir && i == len(path)-1 {
+				return gitignore.NoMatch
+			}
+			return gitignore.Exclude
+		}
+	}
+	return gitignore.NoMatch
 }
 
 // Match says whether the file or directory at the slash-separated path is left out. As

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -341,7 +342,8 @@ func TestHostileFrames(t *testing.T) {
 
 func TestSpoiltBlobs(t *testing.T) {
 	x, store := build(t, sample().write(t))
-	for _, b := range []Blob{x.Blobs[0], x.Blobs[len(x.Blobs)-1]} {
+	straight := slices.IndexFunc(x.Blobs, func(b Blob) bool { return b.Kind == Chunk && b.Encoding == Identity })
+	for _, b := range []Blob{x.Blobs[0], x.Blobs[straight], x.Blobs[len(x.Blobs)-1]} {
 		for name, spoil := range map[string]func([]byte) []byte{
 			"bit":   func(d []byte) []byte { d[len(d)/2] ^= 1; return d },
 			"short": func(d []byte) []byte { return d[:len(d)-1] },

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"sort"
 	"strings"
 
@@ -42,8 +43,8 @@ func Scan(root *os.Root) ([]Source, error) {
 		}
 		s.ignore = ParseIgnore(string(ignore))
 		s.walk(".")
-		if _, err := root.Lstat(RegistryFile); err == nil {
-			s.add(RegistryFile)
+		if info, err := root.Lstat(RegistryFile); err == nil {
+			s.add(RegistryFile, info, nil)
 		}
 	}
 	sort.Slice(s.files, func(i, j int) bool { return s.files[i].Path < s.files[j].Path })
@@ -74,23 +75,54 @@ func (s *scan) problem(p, message string) {
 	s.problems = append(s.problems, contracts.Problem{Field: contracts.Quote(p), Message: message})
 }
 
+// walk takes what is in a directory, and goes down. Names are looked up in the directory
+// itself: to go to each from the top costs more than all the rest.
 func (s *scan) walk(dir string) {
-	entries, err := fs.ReadDir(s.root.FS(), dir)
+	at, err := s.root.OpenRoot(dir)
 	if err != nil {
 		s.problem(dir, "cannot be read: "+reason(err))
 		return
 	}
-	for _, entry := range entries {
-		p := path.Join(dir, entry.Name())
+	below := s.take(dir, at)
+	_ = at.Close() // before going down: however deep it is, one is open
+	for _, p := range below {
+		s.walk(p)
+	}
+}
+
+// take adds the files of a directory, and returns the directories in it.
+func (s *scan) take(dir string, at *os.Root) (below []string) {
+	names, err := namesIn(at)
+	if err != nil {
+		s.problem(dir, "cannot be read: "+reason(err))
+		return nil
+	}
+	for _, name := range names {
+		p := path.Join(dir, name)
+		info, err := at.Lstat(name)
+		isDir := err == nil && info.IsDir()
 		switch {
-		case s.ignore.Match(p, entry.IsDir()):
-		case entry.Type()&fs.ModeSymlink != 0 && s.ignore.Match(p, true): // a link named as a directory that is left out
-		case entry.IsDir():
-			s.walk(p)
+		case s.ignore.Match(p, isDir):
+		case err == nil && info.Mode()&fs.ModeSymlink != 0 && s.ignore.Match(p, true): // a link named as a directory that is left out
+		case isDir:
+			below = append(below, p)
 		default:
-			s.add(p)
+			s.add(p, info, err)
 		}
 	}
+	return below
+}
+
+// namesIn lists a directory, in order. ReadDir would look each name up as well.
+func namesIn(dir *os.Root) ([]string, error) {
+	f, err := dir.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	names, err := f.Readdirnames(-1)
+	slices.Sort(names)
+	return names, err
 }
 
 // listed takes exactly the files of a tracked list; one that is gone is left out, as
@@ -103,17 +135,17 @@ func (s *scan) listed(content string) {
 			continue
 		}
 		seen[p] = true
-		if _, err := s.root.Lstat(p); errors.Is(err, fs.ErrNotExist) {
+		info, err := s.root.Lstat(p)
+		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		s.add(p)
+		s.add(p, info, err)
 	}
 }
 
-// add stats p as the bundle will have it: a link inside the project is the file that it
-// leads to.
-func (s *scan) add(p string) {
-	info, err := s.root.Lstat(p)
+// add takes p, of which lstat says info or err, as the bundle will have it: a link inside
+// the project is the file that it leads to.
+func (s *scan) add(p string, info fs.FileInfo, err error) {
 	if err == nil && info.Mode()&fs.ModeSymlink != 0 {
 		if info, err = s.root.Stat(p); err != nil {
 			s.problem(p, "is a link that leads nowhere or out of the project")

@@ -5,12 +5,20 @@ package main
 import (
 	"context"
 	"os"
+	"runtime/debug"
 
 	"github.com/modelops-suite/modelops-go/modelops-bundle/command"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/internal/cli"
 )
 
+// enoughMemory is from where on the collector works harder: what is under way in a transfer
+// is bounded well below it, and garbage need not double that.
+const enoughMemory = 80 << 20
+
 func main() {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(enoughMemory)
+	}
 	ctx, stop := command.SignalContext(context.Background())
 	defer stop()
 	os.Exit(cli.Main(ctx, command.OSEnv(), os.Args))

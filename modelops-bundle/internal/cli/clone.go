@@ -82,8 +82,15 @@ func clone(c *cli.Context, env *contracts.BundleEnvironment, remote *bundleoci.B
 	if err != nil {
 		return stats, err
 	}
-	if err := adopt(staging, env, remote, tag); err != nil {
+	arrival := remote.Index.Arrived(staging, nil)
+	made, err := adopt(staging, env, remote, tag)
+	if err != nil {
 		return stats, err
+	}
+	cache := made.StatCache(remote.Index.Format())
+	cache.Adopt(staging, arrival)
+	if err := cache.Save(); err != nil {
+		command.Debug(c, "the stat cache was not written: %v", err)
 	}
 	if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return stats, project.Unwritable(dir, err)
@@ -94,22 +101,23 @@ func clone(c *cli.Context, env *contracts.BundleEnvironment, remote *bundleoci.B
 	return stats, nil
 }
 
-func adopt(dir string, env *contracts.BundleEnvironment, remote *bundleoci.Bundle, tag string) error {
+func adopt(dir string, env *contracts.BundleEnvironment, remote *bundleoci.Bundle, tag string) (*project.Project, error) {
 	p, err := project.Adopt(dir, remote.Ref.Repository, env)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	state, err := p.ReadState()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	state.LastPull = remote.Ref.Digest
 	if tag != "" {
 		location, err := contracts.Join(env.Registry.LoginServer, remote.Ref.Repository)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		state.Agree(project.BaseKey(location, tag), tag, tag == project.DefaultTag, remote.Ref.Digest, remote.Index)
 	}
-	return p.WriteState(state)
+	state.Describe(remote.Ref.Digest, remote.Index.Content)
+	return p, p.WriteState(state)
 }

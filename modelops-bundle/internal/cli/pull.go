@@ -79,11 +79,58 @@ func runPull(c *cli.Context) error {
 	if repository.Name != s.repository.Name {
 		return command.Usage("modelops-bundle pull "+arg+" DIR", "%s is another project's; give a directory to clone it into", repository.Name)
 	}
+	ref := contracts.BundleRef{Repository: repository.Name, Digest: digest}
+	if here, err := s.pullHere(ref, pulledTag(arg)); here || err != nil {
+		return err
+	}
 	remote, err := repository.Fetch(c.Context, digest)
 	if err != nil {
 		return err
 	}
 	return s.pull(remote, pulledTag(arg))
+}
+
+// pullHere is the pull of a bundle whose files lie here as they are in it, and says whether
+// it is one: then nothing is fetched, the manifest and the index neither.
+func (s *session) pullHere(ref contracts.BundleRef, tag string) (bool, error) {
+	state, err := s.project.ReadState()
+	if err != nil {
+		return false, err
+	}
+	content := state.Contents[ref.Digest]
+	if content == "" {
+		return false, nil
+	}
+	root, err := s.root()
+	if err != nil {
+		return false, err
+	}
+	defer root.Close()
+	here, err := s.identify(root, state)
+	if err != nil || here.Content != content {
+		return false, err
+	}
+	return true, s.pulled(state, tag, here, pullAnswer{
+		Ref: ref, Digest: ref.Digest, ContentDigest: content, Path: s.project.Dir, Files: len(here.Files), Cached: true,
+		Written: []string{}, Deleted: []string{}, Kept: []bundle.Difference{}, DryRun: s.c.Bool("dry-run"),
+	})
+}
+
+// pulled notes in the project's state that the pull is done, and answers.
+func (s *session) pulled(state *project.State, tag string, x *bundle.Index, answer pullAnswer) error {
+	key := s.baseKey(tag)
+	known := state.LastPull == answer.Digest && state.Contents[answer.Digest] == answer.ContentDigest && (tag == "" || state.Bases[key] == answer.Digest)
+	if !answer.DryRun && !known {
+		state.LastPull = answer.Digest
+		if tag != "" {
+			state.Agree(key, tag, tag == s.defaultTag(), answer.Digest, x)
+		}
+		state.Describe(answer.Digest, answer.ContentDigest)
+		if err := s.project.WriteState(state); err != nil {
+			return err
+		}
+	}
+	return command.Print(s.c, answer, func(w io.Writer) { answer.text(w) })
 }
 
 // pulledTag is the tag that a reference names, or "".
@@ -121,16 +168,9 @@ func (s *session) pull(remote *bundleoci.Bundle, tag string) error {
 		if answer.BytesFetched, err = plan.carryOut(s, root, remote); err != nil {
 			return err
 		}
-		state.LastPull = remote.Ref.Digest
-		if tag != "" {
-			state.Agree(s.baseKey(tag), tag, tag == s.defaultTag(), remote.Ref.Digest, remote.Index)
-		}
-		if err := s.project.WriteState(state); err != nil {
-			return err
-		}
 	}
 	answer.Cached = answer.BytesFetched == 0
-	return command.Print(s.c, answer, func(w io.Writer) { answer.text(w) })
+	return s.pulled(state, tag, remote.Index, answer)
 }
 
 func (a pullAnswer) text(w io.Writer) {
@@ -275,9 +315,10 @@ func (p *plan) fetch(s *session, root *os.Root, remote *bundleoci.Bundle) (int64
 	for _, name := range p.write {
 		wanted[name] = true
 	}
+	want := func(f bundle.File) bool { return wanted[f.Path] }
 	progress := command.NewTransfer(s.c, "pull")
 	stats, err := remote.ExtractFiles(s.c.Context, staging, bundle.ExtractOptions{
-		Want:     func(f bundle.File) bool { return wanted[f.Path] },
+		Want:     want,
 		Local:    &bundle.Local{Root: root, Index: p.here},
 		Progress: progress,
 	})
@@ -285,6 +326,7 @@ func (p *plan) fetch(s *session, root *os.Root, remote *bundleoci.Bundle) (int64
 	if err != nil {
 		return 0, err
 	}
+	arrival := remote.Index.Arrived(dir, want)
 	from := path.Join(project.StateDir, filepath.Base(dir))
 	for _, name := range p.write {
 		if err := root.MkdirAll(path.Dir(name), 0o755); err != nil {
@@ -294,5 +336,8 @@ func (p *plan) fetch(s *session, root *os.Root, remote *bundleoci.Bundle) (int64
 			return 0, project.Unwritable(name, err)
 		}
 	}
+	cache := s.project.StatCache(remote.Index.Format())
+	cache.Adopt(s.project.Dir, arrival)
+	s.keep(cache)
 	return stats.BytesFetched, nil
 }

@@ -97,6 +97,7 @@ func runPush(c *cli.Context) error {
 	s.keep(cache)
 	state.Push(s.repository.Location, result.Ref.Digest)
 	state.Agree(s.baseKey(tag), tag, tag == s.defaultTag(), result.Ref.Digest, result.Index)
+	state.Describe(result.Ref.Digest, result.Index.Content)
 	if err := s.project.WriteState(state); err != nil {
 		return err
 	}

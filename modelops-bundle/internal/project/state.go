@@ -1,6 +1,7 @@
 package project
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -29,6 +30,9 @@ type State struct {
 	Executable []string `json:"last_synced_executable,omitempty"`
 	// Bases is, for each "registry/repository:tag", what this side last saw it point to.
 	Bases map[string]contracts.Digest `json:"bases"`
+	// Contents is the content digest of each bundle that is named above: with it, nothing
+	// need be fetched to see that its files lie here.
+	Contents map[contracts.Digest]contracts.Digest `json:"contents,omitempty"`
 	// Pushed is when this side last pushed "registry/repository@digest", in seconds since
 	// 1970: what gc may look at.
 	Pushed    map[string]int64 `json:"pushed,omitempty"`
@@ -66,6 +70,9 @@ func (p *Project) ReadState() (*State, error) {
 
 // withoutNulls drops the keys that the Python suite writes as null.
 func withoutNulls(data []byte) []byte {
+	if !bytes.Contains(data, []byte("null")) {
+		return data
+	}
 	var keys map[string]json.RawMessage
 	if json.Unmarshal(data, &keys) != nil {
 		return data
@@ -139,6 +146,20 @@ func (s *State) Agree(key, tag string, isDefault bool, d contracts.Digest, x *bu
 			s.Executable = append(s.Executable, f.Path)
 		}
 	}
+}
+
+// Describe notes the content digest of a bundle, and forgets those of bundles that the
+// state no longer names.
+func (s *State) Describe(d, content contracts.Digest) {
+	named := map[contracts.Digest]bool{d: true, s.LastPush: true, s.LastPull: true}
+	for _, base := range s.Bases {
+		named[base] = true
+	}
+	if s.Contents == nil {
+		s.Contents = map[contracts.Digest]contracts.Digest{}
+	}
+	s.Contents[d] = content
+	maps.DeleteFunc(s.Contents, func(bundle, _ contracts.Digest) bool { return !named[bundle] })
 }
 
 // Known is the bundles that this project has seen in the repository, the last one first.
