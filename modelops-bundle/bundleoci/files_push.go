@@ -163,8 +163,11 @@ func (p *push) prepareFiles(ctx context.Context, root *os.Root, sources []bundle
 func (r *Repository) pushFiles(ctx context.Context, root *os.Root, sources []bundle.Source, opts PushOptions) (*PushResult, error) {
 	p := &push{repository: r, opts: opts, present: map[contracts.Digest]bool{}}
 	b, result, err := p.prepareFiles(ctx, root, sources)
-	if err != nil || result.Unchanged {
-		return &result, err
+	if err != nil {
+		return nil, err
+	}
+	if result.Unchanged {
+		return &result, nil
 	}
 	if opts.Progress != nil {
 		files, bytes := len(b.index.Files), b.index.Size()
