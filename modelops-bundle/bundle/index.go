@@ -146,24 +146,48 @@ func (x *Index) Marshal() ([]byte, error) {
 	if len(x.Blobs) > MaxBlobs {
 		return nil, tooLarge(fmt.Sprintf("it needs %d blobs, and a bundle has at most %d", len(x.Blobs), MaxBlobs))
 	}
-	doc := document{Version: Version, Content: x.Content, Files: x.Files, Blobs: x.Blobs}
-	if doc.Files == nil {
-		doc.Files = []File{}
-	}
-	if doc.Blobs == nil {
-		doc.Blobs = []Blob{}
-	}
-	var buf bytes.Buffer
-	encoder := json.NewEncoder(&buf)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(doc); err != nil {
+	raw, err := x.document()
+	if err != nil {
 		return nil, err
 	}
-	raw := bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
 	if len(raw) > MaxIndex {
 		return nil, tooLarge(fmt.Sprintf("its index has %d bytes, and may have %d", len(raw), MaxIndex))
 	}
 	return compress(raw, Pack), nil
+}
+
+// document is the [document] of the index in JSON, made piece by piece: as a whole, the
+// encoder would have a second one in memory.
+func (x *Index) document() ([]byte, error) {
+	size := 200 * len(x.Blobs)
+	for _, f := range x.Files {
+		size += len(f.Path) + 160 + 24*len(f.Parts)
+	}
+	buf := bytes.NewBuffer(make([]byte, 0, size))
+	encoder := json.NewEncoder(buf)
+	encoder.SetEscapeHTML(false)
+	fmt.Fprintf(buf, `{"version":%d,"content":%q,"files":[`, Version, x.Content)
+	for i := range x.Files {
+		if err := encoder.Encode(&x.Files[i]); err != nil {
+			return nil, err
+		}
+		buf.Truncate(buf.Len() - 1) // the line's end
+		if i < len(x.Files)-1 {
+			buf.WriteByte(',')
+		}
+	}
+	buf.WriteString(`],"blobs":[`)
+	for i := range x.Blobs {
+		if err := encoder.Encode(&x.Blobs[i]); err != nil {
+			return nil, err
+		}
+		buf.Truncate(buf.Len() - 1)
+		if i < len(x.Blobs)-1 {
+			buf.WriteByte(',')
+		}
+	}
+	buf.WriteString("]}")
+	return buf.Bytes(), nil
 }
 
 func tooLarge(why string) error {

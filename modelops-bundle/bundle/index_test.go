@@ -446,3 +446,28 @@ func FuzzParseIndex(f *testing.F) {
 		}
 	})
 }
+
+// The index in pieces is the document as a whole.
+func TestDocument(t *testing.T) {
+	odd, _ := build(t, files{"a&'é.txt": "x", "empty": "", "large": random(1, 9<<20)}.write(t))
+	full, _ := build(t, sample().write(t))
+	for _, x := range []*Index{odd, full, {Content: full.Content}} {
+		got, err := x.document()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want bytes.Buffer
+		encoder := json.NewEncoder(&want)
+		encoder.SetEscapeHTML(false)
+		doc := document{Version: Version, Content: x.Content, Files: x.Files, Blobs: x.Blobs}
+		if x.Files == nil {
+			doc.Files, doc.Blobs = []File{}, []Blob{}
+		}
+		if err := encoder.Encode(doc); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(strings.TrimSuffix(want.String(), "\n"), string(got)); diff != "" {
+			t.Error(diff)
+		}
+	}
+}

@@ -13,7 +13,7 @@ import (
 
 // enoughMemory is from where on the collector works harder: what is under way in a transfer
 // is bounded well below it, and garbage need not double that.
-const enoughMemory = 80 << 20
+const enoughMemory = 96 << 20
 
 func main() {
 	if os.Getenv("GOMEMLIMIT") == "" {
