@@ -252,7 +252,7 @@ func (r *running) settle(ctx context.Context, held *batch, line *line) error {
 			r.again = append(r.again, a)
 			continue
 		}
-		r.pace.add(result.Seconds)
+		r.pace.add(result.Seconds, len(got.Return))
 		select {
 		case r.results <- jobs.Result{Task: a.task, Return: result}:
 			r.settled++
@@ -275,13 +275,18 @@ func (r *running) read(a *attempt, got answer, there bool, lost string) *contrac
 		failure = lostTask(got.Why)
 	default:
 		result, err := contracts.ParseReturn(got.Return)
-		if err == nil {
+		switch {
+		case err != nil:
+			failure = contracts.AsError(err)
+		case result.TaskID != a.task.Key && result.Error == nil: // one that failed early may have none
+			failure = &contracts.Error{Code: contracts.CodeProtocol, Stage: contracts.StageRun, Retryable: true,
+				Message: "the worker answered for task " + contracts.Quote(result.TaskID) + " when asked for " + a.task.Key}
+		default:
 			if result.Environment != nil {
 				r.known = result.EnvironmentDigest
 			}
 			return result
 		}
-		failure = contracts.AsError(err)
 	}
 	return a.task.Failed(failure)
 }
@@ -292,32 +297,34 @@ func lostTask(why string) *contracts.Error {
 
 // pace decides how many tasks travel together: as many as a worker runs in a quarter of a
 // second, so that the scheduler, which handles some hundred a second, is no bottleneck, and
-// little is lost with a worker.
+// little is lost with a worker; and no more than whose results are a fair load.
 type pace struct {
-	mean  float64 // seconds of a task, of late
-	known bool
+	seconds, bytes float64 // of a task and of its result, of late
+	known          bool
 }
 
 const (
 	batchSeconds = 0.25
+	batchBytes   = 16 << 20
 	batchMost    = 64
 	taskLeast    = 0.001 // seconds that a task takes beside its simulation
 )
 
-func (p *pace) add(seconds float64) {
+func (p *pace) add(seconds float64, bytes int) {
 	seconds += taskLeast
 	if !p.known {
-		p.mean, p.known = seconds, true
+		p.seconds, p.bytes, p.known = seconds, float64(bytes), true
 		return
 	}
-	p.mean += (seconds - p.mean) / 16
+	p.seconds += (seconds - p.seconds) / 16
+	p.bytes = max(float64(bytes), p.bytes+(float64(bytes)-p.bytes)/16) // it grows at once
 }
 
 func (p *pace) size() int {
 	if !p.known {
 		return 1
 	}
-	return max(1, min(batchMost, int(batchSeconds/p.mean)))
+	return max(1, min(batchMost, int(batchSeconds/p.seconds), int(batchBytes/max(1, p.bytes))))
 }
 
 // document is a task as workers read it.
