@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -47,19 +46,6 @@ func onDask(ts *testscript.TestScript, neg bool, args []string) {
 		until(ts, "no "+args[1]+" runs", func() bool { return len(find()) == 0 })
 	default:
 		ts.Fatalf("dask %s is not known", args[0])
-	}
-}
-
-func until(ts *testscript.TestScript, what string, holds func() bool) {
-	ticker := time.NewTicker(50 * time.Millisecond)
-	defer ticker.Stop()
-	deadline := time.After(time.Minute)
-	for !holds() {
-		select {
-		case <-ticker.C:
-		case <-deadline:
-			ts.Fatalf("it did not come to it that %s", what)
-		}
 	}
 }
 

@@ -169,12 +169,27 @@ func killJob(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) == 2 {
 		signal = syscall.SIGSTOP
 	}
-	s := status(ts, args[0])
-	if s.Driver == nil || s.Driver.PID <= 1 {
-		ts.Fatalf("job has no driver: %+v", s)
-	}
+	var s jobStatus
+	until(ts, "the job has a driver", func() bool { // one that was resumed has none at once
+		s = status(ts, args[0])
+		return s.Driver != nil && s.Driver.Alive && s.Driver.PID > 1
+	})
 	ts.Check(syscall.Kill(s.Driver.PID, signal))
 	ts.Setenv("KILLED", strconv.Itoa(s.Driver.PID))
+}
+
+// until waits until something holds.
+func until(ts *testscript.TestScript, what string, holds func() bool) {
+	ticker := time.NewTicker(50 * time.Millisecond)
+	defer ticker.Stop()
+	deadline := time.After(time.Minute)
+	for !holds() {
+		select {
+		case <-ticker.C:
+		case <-deadline:
+			ts.Fatalf("it did not come to it that %s", what)
+		}
+	}
 }
 
 // checkTable holds a CSV table against a study: "table FILE STUDY [same FILE]". Every
