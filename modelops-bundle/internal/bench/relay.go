@@ -18,7 +18,9 @@ type relay struct {
 	listener net.Listener
 	target   string
 	up, down atomic.Int64
-	open     sync.WaitGroup
+	mu       sync.Mutex
+	open     int // connections
+	idle     *sync.Cond
 	out, in  *lane // nil: as fast as it goes
 }
 
@@ -35,6 +37,7 @@ func newRelay(target string, l link) (*relay, error) {
 		return nil, err
 	}
 	r := &relay{host: listener.Addr().String(), listener: listener, target: target}
+	r.idle = sync.NewCond(&r.mu)
 	if l.rate > 0 {
 		r.out, r.in = &lane{rate: l.rate, delay: l.travel / 2}, &lane{rate: l.rate, delay: l.travel / 2}
 	}
@@ -48,11 +51,19 @@ func (r *relay) serve() {
 		if err != nil {
 			return
 		}
-		r.open.Add(1)
+		r.count(1)
 		go func() {
-			defer r.open.Done()
+			defer r.count(-1)
 			r.carry(client.(*net.TCPConn))
 		}()
+	}
+}
+
+func (r *relay) count(n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.open += n; r.open == 0 {
+		r.idle.Broadcast()
 	}
 }
 
@@ -75,7 +86,11 @@ func (r *relay) carry(client *net.TCPConn) {
 
 // settle waits until no connection is open, and answers with the bytes since it last did.
 func (r *relay) settle() (up, down int64) {
-	r.open.Wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for r.open > 0 {
+		r.idle.Wait()
+	}
 	return r.up.Swap(0), r.down.Swap(0)
 }
 

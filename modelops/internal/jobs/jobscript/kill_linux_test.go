@@ -28,6 +28,9 @@ func newPerson(t testing.TB) *person {
 	if err := os.Mkdir(filepath.Join(p.work, "home"), 0o700); err != nil {
 		t.Fatal(err)
 	}
+	if err := ownPort(filepath.Join(p.work, "home"), p.work); err != nil {
+		t.Fatal(err)
+	}
 	p.must("infra", "up")
 	t.Cleanup(func() { p.dir = p.work; p.mops("infra", "down") })
 	p.must("bundle", "init", "my-model", "--template", "minimal")

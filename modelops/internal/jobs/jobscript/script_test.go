@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -89,11 +90,26 @@ func setup(env *testscript.Env) error {
 	if err := os.Mkdir(home, 0o700); err != nil {
 		return err
 	}
+	if err := ownPort(home, env.WorkDir); err != nil {
+		return err
+	}
 	if err := mops("infra", "up"); err != nil {
 		return err
 	}
 	env.Defer(func() { _ = mops("infra", "down") })
 	return mops("bundle", "init", "my-model", "--template", "minimal")
+}
+
+// ownPort has the registry of a home listen where no other script's does: while one is
+// down, nobody else may answer in its place.
+func ownPort(home, unique string) error {
+	dir := filepath.Join(home, ".modelops", "local")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(unique)) // it never fails
+	return os.WriteFile(filepath.Join(dir, "registry.json"), fmt.Appendf(nil, `{"port":%d}`, 20_000+hash.Sum32()%10_000), 0o600)
 }
 
 // jobStatus is what the scripts ask about.
