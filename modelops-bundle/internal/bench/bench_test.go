@@ -17,7 +17,11 @@ import (
 func TestCounts(t *testing.T) {
 	bin := os.Getenv("MODELOPS_TEST_BIN")
 	if bin == "" || !available("docker-registry") {
-		t.Skip("needs make build and Debian's docker-registry")
+		const missing = "needs make build and Debian's docker-registry"
+		if os.Getenv("CI") != "" {
+			t.Fatal(missing)
+		}
+		t.Skip(missing)
 	}
 	dir := t.TempDir()
 	base, edit := filepath.Join(dir, "W1"), filepath.Join(dir, "W4")
