@@ -27,7 +27,7 @@ func (x *Index) Arrived(dir string, want func(File) bool) *Arrival {
 			continue
 		}
 		s := statOf(info)
-		if s.modified%int64(time.Second) == 0 { // the clock may have no fractions
+		if !s.fine() {
 			continue
 		}
 		a.stats[f.Path] = s

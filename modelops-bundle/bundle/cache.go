@@ -48,6 +48,12 @@ type fileStat struct {
 	inode                   uint64
 }
 
+// fine says whether the file system's clock keeps fractions of a second. A time of
+// modification of whole seconds is what tar and others set; that of change is the clock's.
+func (s fileStat) fine() bool {
+	return s.modified%int64(time.Second) != 0 || s.changed%int64(time.Second) != 0
+}
+
 const (
 	cacheMagic = "modelops-bundle stat cache 1, format 2\n"
 
@@ -96,12 +102,11 @@ func (c *Cache) lookup(source Source) (cachedFile, bool) {
 
 // settled says whether every later change of the file will show in its times.
 func (c *Cache) settled(s fileStat) bool {
-	last := max(s.modified, s.changed)
-	tick := fineTick
-	if s.modified%int64(time.Second) == 0 {
-		tick = coarseTick
+	tick := coarseTick
+	if s.fine() {
+		tick = fineTick
 	}
-	return last < c.stamp.Add(-tick).UnixNano()
+	return max(s.modified, s.changed) < c.stamp.Add(-tick).UnixNano()
 }
 
 // learn replaces what the cache holds by an index that was just built from the sources.

@@ -222,6 +222,8 @@ func TestCacheSettled(t *testing.T) {
 		"given an old time now":             {fileStat{modified: ago(time.Hour), changed: ago(time.Millisecond)}, false},
 		"seconds alone, written just now":   {fileStat{modified: ago(500 * time.Millisecond)}, false},
 		"seconds alone, written before":     {fileStat{modified: ago(10*time.Second + 500*time.Millisecond)}, true},
+		"whole seconds, as tar sets them":   {fileStat{modified: 1_600_000_000e9, changed: ago(100 * time.Millisecond)}, true},
+		"the same, a tick ago":              {fileStat{modified: 1_600_000_000e9, changed: ago(4 * time.Millisecond)}, false},
 		"seconds alone, two seconds' steps": {fileStat{modified: ago(2*time.Second + 500*time.Millisecond)}, false},
 	} {
 		if got := c.settled(test.stat); got != test.want {
