@@ -29,6 +29,7 @@ type Cache struct {
 	files map[string]cachedFile
 	blobs []Blob
 	known map[blobKey]Blob // those of blobs with a stored form
+	index Blob             // the document of the last one; nothing, before
 
 	sources int // files of the index that it was made of, the empty ones with them
 	dirty   bool
@@ -55,7 +56,7 @@ func (s fileStat) fine() bool {
 }
 
 const (
-	cacheMagic = "modelops-bundle stat cache 1, format 2\n"
+	cacheMagic = "modelops-bundle stat cache 2, format 2\n"
 
 	// fineTick and coarseTick are longer than the steps of file systems' clocks: of those
 	// that keep fractions of a second, and of those that do not.
@@ -68,7 +69,7 @@ const (
 func OpenCache(path string) *Cache {
 	c := &Cache{path: path, stamp: clockOf(filepath.Dir(path))}
 	if data, err := os.ReadFile(path); err == nil && !c.decode(data) {
-		c.files, c.blobs, c.sources = nil, nil, -1
+		c.files, c.blobs, c.index, c.sources = nil, nil, Blob{}, -1
 	}
 	c.known = make(map[blobKey]Blob, len(c.blobs))
 	for _, b := range c.blobs {
@@ -150,19 +151,12 @@ func (c *Cache) encode() []byte {
 	b = binary.AppendUvarint(b, uint64(c.sources))
 	b = binary.AppendUvarint(b, uint64(len(c.blobs)))
 	for _, blob := range c.blobs {
-		b = appendDigest(b, blob.Raw)
-		b = binary.AppendUvarint(b, uint64(blob.RawSize))
-		b = append(b, byte(blob.Kind))
-		switch {
-		case blob.Stored == "":
-			b = append(b, 0)
-		case blob.Encoding == Identity:
-			b = append(b, 1)
-		default:
-			b = append(b, 2)
-			b = appendDigest(b, blob.Stored)
-			b = binary.AppendUvarint(b, uint64(blob.StoredSize))
-		}
+		b = appendBlob(b, blob)
+	}
+	if c.index.Stored != "" {
+		b = appendBlob(append(b, 1), c.index)
+	} else {
+		b = append(b, 0)
 	}
 	b = binary.AppendUvarint(b, uint64(len(c.files)))
 	for path, f := range c.files {
@@ -181,6 +175,20 @@ func (c *Cache) encode() []byte {
 	}
 	sum := sha256.Sum256(b)
 	return append(b, sum[:]...)
+}
+
+func appendBlob(b []byte, blob Blob) []byte {
+	b = appendDigest(b, blob.Raw)
+	b = binary.AppendUvarint(b, uint64(blob.RawSize))
+	b = append(b, byte(blob.Kind))
+	switch {
+	case blob.Stored == "":
+		return append(b, 0)
+	case blob.Encoding == Identity:
+		return append(b, 1)
+	}
+	b = appendDigest(append(b, 2), blob.Stored)
+	return binary.AppendUvarint(b, uint64(blob.StoredSize))
 }
 
 func appendDigest(b []byte, d contracts.Digest) []byte {
@@ -202,6 +210,9 @@ func (c *Cache) decode(data []byte) bool {
 	c.blobs = make([]Blob, d.count(34))
 	for i := range c.blobs {
 		c.blobs[i] = d.blob()
+	}
+	if d.number() == 1 {
+		c.index = d.blob()
 	}
 	n := d.count(38)
 	c.files = make(map[string]cachedFile, n)

@@ -302,3 +302,35 @@ func TestArena(t *testing.T) {
 		a.put(buf)
 	}
 }
+
+// TestCacheSeal: an index that the cache knows is not compressed before somebody wants its
+// bytes, and is the same; another index is another one.
+func TestCacheSeal(t *testing.T) {
+	x, _ := build(t, sample().write(t))
+	want, err := x.Seal(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "stat-cache")
+	for _, known := range []bool{false, true} {
+		c := OpenCache(path)
+		got, err := x.Seal(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if lazy := got.stored == nil; lazy != known {
+			t.Errorf("known is %v, and compressed later is %v", known, lazy)
+		}
+		if got.Digest != want.Digest || got.Size != want.Size || !bytes.Equal(got.Bytes(), want.Bytes()) {
+			t.Errorf("with a cache that knows it (%v), the index is another one", known)
+		}
+		if err := c.Save(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := OpenCache(path)
+	x.Files[0].Mode ^= 0o111
+	if got, err := x.Seal(c); err != nil || got.Digest == want.Digest || got.stored == nil {
+		t.Errorf("an index that the cache does not know is %v, %v", got, err)
+	}
+}

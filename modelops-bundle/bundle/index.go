@@ -140,22 +140,6 @@ func (x *Index) Size() int64 {
 	return n
 }
 
-// Marshal is the index as it is stored: compressed JSON. It refuses an index over the
-// limits with [contracts.CodeInvalidBundle].
-func (x *Index) Marshal() ([]byte, error) {
-	if len(x.Blobs) > MaxBlobs {
-		return nil, tooLarge(fmt.Sprintf("it needs %d blobs, and a bundle has at most %d", len(x.Blobs), MaxBlobs))
-	}
-	raw, err := x.document()
-	if err != nil {
-		return nil, err
-	}
-	if len(raw) > MaxIndex {
-		return nil, tooLarge(fmt.Sprintf("its index has %d bytes, and may have %d", len(raw), MaxIndex))
-	}
-	return compress(raw, Pack), nil
-}
-
 // document is the [document] of the index in JSON, made piece by piece: as a whole, the
 // encoder would have a second one in memory.
 func (x *Index) document() ([]byte, error) {

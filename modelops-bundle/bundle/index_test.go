@@ -123,11 +123,11 @@ var madeSample = sync.OnceValue(func() files {
 func TestRoundTrip(t *testing.T) {
 	dir := sample().write(t)
 	x, store := build(t, dir)
-	stored, err := x.Marshal()
+	stored, err := x.Seal(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	parsed, err := ParseIndex(stored)
+	parsed, err := ParseIndex(stored.Bytes())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +159,7 @@ func TestRoundTrip(t *testing.T) {
 // The digests below are the format. A change of any is a new version of it.
 func TestGolden(t *testing.T) {
 	x, _ := build(t, sample().write(t))
-	stored, err := x.Marshal()
+	stored, err := x.Seal(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +169,7 @@ func TestGolden(t *testing.T) {
 	}
 	got := map[string]string{
 		"content": string(x.Content),
-		"index":   string(contracts.DigestOf(stored)),
+		"index":   string(stored.Digest),
 		"blobs":   fmt.Sprintf("%d %s", len(x.Blobs), contracts.DigestOf(blobs.Bytes())),
 	}
 	want := map[string]string{
@@ -382,11 +382,11 @@ func TestFalseFileDigest(t *testing.T) {
 
 func TestEmptyBundle(t *testing.T) {
 	x, _ := build(t, files{}.write(t))
-	stored, err := x.Marshal()
+	stored, err := x.Seal(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ParseIndex(stored); err != nil {
+	if _, err := ParseIndex(stored.Bytes()); err != nil {
 		t.Error(err)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"sort"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/modelops-suite/modelops-go/contracts"
 )
 
@@ -42,12 +44,13 @@ func Scan(root *os.Root) ([]Source, error) {
 			return nil, unreadable(IgnoreFile, err)
 		}
 		s.ignore = ParseIgnore(string(ignore))
-		s.walk(".")
+		s.walk()
 		if info, err := root.Lstat(RegistryFile); err == nil {
 			s.add(RegistryFile, info, nil)
 		}
 	}
 	sort.Slice(s.files, func(i, j int) bool { return s.files[i].Path < s.files[j].Path })
+	sort.Slice(s.problems, func(i, j int) bool { return s.problems[i].Field < s.problems[j].Field })
 	paths := make([]string, len(s.files))
 	for i, f := range s.files {
 		paths[i] = f.Path
@@ -75,19 +78,38 @@ func (s *scan) problem(p, message string) {
 	s.problems = append(s.problems, contracts.Problem{Field: contracts.Quote(p), Message: message})
 }
 
-// walk takes what is in a directory, and goes down. Names are looked up in the directory
-// itself: to go to each from the top costs more than all the rest.
-func (s *scan) walk(dir string) {
+// walk takes all that is below the root, several directories at a time, level by level.
+func (s *scan) walk() {
+	for level := []string{"."}; len(level) > 0; {
+		parts, below := make([]scan, len(level)), make([][]string, len(level))
+		var group errgroup.Group
+		group.SetLimit(parallel)
+		for i, dir := range level {
+			parts[i] = scan{root: s.root, ignore: s.ignore}
+			group.Go(func() error {
+				below[i] = parts[i].enter(dir)
+				return nil
+			})
+		}
+		_ = group.Wait()
+		for i := range parts {
+			s.files = append(s.files, parts[i].files...)
+			s.problems = append(s.problems, parts[i].problems...)
+		}
+		level = slices.Concat(below...)
+	}
+}
+
+// enter takes what is in a directory. Names are looked up in the directory itself: to go to
+// each from the top costs more than all the rest.
+func (s *scan) enter(dir string) (below []string) {
 	at, err := s.root.OpenRoot(dir)
 	if err != nil {
 		s.problem(dir, "cannot be read: "+reason(err))
-		return
+		return nil
 	}
-	below := s.take(dir, at)
-	_ = at.Close() // before going down: however deep it is, one is open
-	for _, p := range below {
-		s.walk(p)
-	}
+	defer at.Close()
+	return s.take(dir, at)
 }
 
 // take adds the files of a directory, and returns the directories in it.

@@ -285,12 +285,12 @@ func (b *Bundle) Verify(ctx context.Context, progress bundle.Progress) (bytesFet
 }
 
 // newManifest is the manifest of an index, byte for byte: its digest is the bundle's.
-func newManifest(x *bundle.Index, storedIndex []byte) []byte {
+func newManifest(x *bundle.Index, stored *bundle.StoredIndex) []byte {
 	m := ocispec.Manifest{
 		Versioned:    specs.Versioned{SchemaVersion: 2},
 		MediaType:    ocispec.MediaTypeImageManifest,
 		ArtifactType: ArtifactType,
-		Config:       descriptor(contracts.DigestOf(storedIndex), int64(len(storedIndex)), indexType),
+		Config:       descriptor(stored.Digest, stored.Size, indexType),
 		Layers:       []ocispec.Descriptor{},
 	}
 	for _, l := range layers(x) {

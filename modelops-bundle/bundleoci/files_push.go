@@ -177,13 +177,13 @@ func (r *Repository) pushFiles(ctx context.Context, root *os.Root, sources []bun
 	if err := p.sendFiles(ctx, root, b.blobs); err != nil {
 		return nil, err
 	}
-	err = p.publish(ctx, b.stored, b.manifest)
+	err = p.publish(ctx, bundle.IndexOf(b.stored), b.manifest)
 	if errors.Is(err, errBlobUnknown) { // something that was taken as present has been removed
 		p.present, p.fresh, p.opts.Progress = map[contracts.Digest]bool{}, false, nil
 		if err := p.sendFiles(ctx, root, b.blobs); err != nil {
 			return nil, err
 		}
-		err = p.publishAgain(ctx, b.stored, b.manifest)
+		err = p.publishAgain(ctx, bundle.IndexOf(b.stored), b.manifest)
 	}
 	if err != nil {
 		return nil, err

@@ -78,11 +78,11 @@ func TestPythonBundle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stored, err := b.Index.Marshal()
+	stored, err := b.Index.Seal(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := bundle.ParseIndex(stored); err != nil { // as a cache keeps it
+	if _, err := bundle.ParseIndex(stored.Bytes()); err != nil { // as a cache keeps it
 		t.Error(err)
 	}
 	if _, err := b.Verify(context.Background(), nil); err != nil {

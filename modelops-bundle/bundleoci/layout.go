@@ -147,7 +147,7 @@ func (r *Repository) Import(ctx context.Context, b *Bundle, opts PushOptions) (*
 		if err = p.sendAll(ctx, b); err != nil {
 			return nil, err
 		}
-		if err = p.publish(ctx, stored, b.Manifest); !errors.Is(err, errBlobUnknown) {
+		if err = p.publish(ctx, bundle.IndexOf(stored), b.Manifest); !errors.Is(err, errBlobUnknown) {
 			break
 		}
 		p.present, p.fresh = map[contracts.Digest]bool{}, false

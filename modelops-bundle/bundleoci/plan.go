@@ -75,11 +75,11 @@ func (r *Repository) PlanPush(ctx context.Context, root *os.Root, sources []bund
 	if err != nil {
 		return nil, r.translate(err, contracts.StagePush, r.Name)
 	}
-	stored, err := x.Marshal()
+	stored, err := x.Seal(opts.Cache)
 	if err != nil {
 		return nil, err
 	}
-	if err := ask(ctx, Layer{indexType, contracts.DigestOf(stored), int64(len(stored))}); err != nil {
+	if err := ask(ctx, Layer{indexType, stored.Digest, stored.Size}); err != nil {
 		return nil, err
 	}
 	manifest := newManifest(x, stored)

@@ -103,7 +103,7 @@ func (r *Repository) Push(ctx context.Context, root *os.Root, sources []bundle.S
 			return nil, err
 		}
 	}
-	stored, err := x.Marshal()
+	stored, err := x.Seal(opts.Cache)
 	if err != nil {
 		return nil, err
 	}
@@ -296,9 +296,11 @@ func lostUpload(err error) bool {
 var errBlobUnknown = errors.New("the registry lacks a blob")
 
 // publish sends the index and writes the tag, with a look at it before and after.
-func (p *push) publish(ctx context.Context, index, manifest []byte) error {
-	if err := p.upload(ctx, contracts.DigestOf(index), indexType, index); err != nil {
-		return err
+func (p *push) publish(ctx context.Context, index *bundle.StoredIndex, manifest []byte) error {
+	if there, _ := p.has(ctx, bundle.Blob{Stored: index.Digest}); !there {
+		if err := p.upload(ctx, index.Digest, indexType, index.Bytes()); err != nil {
+			return err
+		}
 	}
 	if !p.opts.Force {
 		if err := p.expect(ctx, p.current, manifest); err != nil {
@@ -335,7 +337,7 @@ func (p *push) expect(ctx context.Context, want contracts.Digest, manifest []byt
 
 // resend builds once more and asks for every blob: something that was taken as present
 // has been removed.
-func (p *push) resend(ctx context.Context, root *os.Root, sources []bundle.Source, index, manifest []byte) error {
+func (p *push) resend(ctx context.Context, root *os.Root, sources []bundle.Source, index *bundle.StoredIndex, manifest []byte) error {
 	p.present, p.fresh = map[contracts.Digest]bool{}, false
 	x, err := bundle.Build(ctx, root, sources, p.send)
 	if err != nil {
@@ -348,7 +350,7 @@ func (p *push) resend(ctx context.Context, root *os.Root, sources []bundle.Sourc
 }
 
 // publishAgain is publish when every blob has just been asked for.
-func (p *push) publishAgain(ctx context.Context, index, manifest []byte) error {
+func (p *push) publishAgain(ctx context.Context, index *bundle.StoredIndex, manifest []byte) error {
 	err := p.publish(ctx, index, manifest)
 	if errors.Is(err, errBlobUnknown) {
 		return &contracts.Error{

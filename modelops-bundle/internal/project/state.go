@@ -223,7 +223,7 @@ func pushedKey(location contracts.Location, d contracts.Digest) string {
 // WriteState replaces the project's state.
 func (p *Project) WriteState(s *State) error {
 	s.Timestamp = float64(time.Now().UnixMicro()) / 1e6
-	data, err := json.MarshalIndent(s, "", "  ")
+	data, err := json.Marshal(s)
 	if err != nil {
 		return err
 	}
