@@ -43,11 +43,11 @@ func (c *Cache) fetch(ctx context.Context, ref contracts.BundleRef, source Sourc
 	if err := seal(staging); err != nil {
 		return nil, 0, failed("the bundle cannot be stored", err)
 	}
-	index, err := b.Index.Marshal()
+	index, err := b.Index.Seal(nil)
 	if err != nil {
 		return nil, 0, err
 	}
-	if err := atomicfile.Write(c.indexPath(ref.Digest), index, 0o600); err != nil {
+	if err := atomicfile.Write(c.indexPath(ref.Digest), index.Bytes(), 0o600); err != nil {
 		return nil, 0, failed("the bundle's index cannot be stored", err)
 	}
 	r, err := c.publish(ref, b.Index.Content, staging)
