@@ -260,22 +260,28 @@ func readWhole(root *os.Root, source Source, buf []byte) ([]byte, error) {
 	return room, stillUnchanged(f, source)
 }
 
+// chunkSizes are those of the chunks of a file of so many bytes.
+func chunkSizes(file int64) *chunkers.ChunkerOpts {
+	normal := chunkNormal
+	if file > hugeFile {
+		normal = chunkNormalHuge
+	}
+	return &chunkers.ChunkerOpts{MinSize: normal / 4, NormalSize: normal, MaxSize: 2 * normal}
+}
+
 func (b *builder) chunk(ctx context.Context, source Source, file *builtFile) error {
 	f, err := openUnchanged(b.root, source)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	normal := chunkNormal
-	if source.Info.Size() > hugeFile {
-		normal = chunkNormalHuge
-	}
-	scan, err := b.raw.get(ctx, 2*int64(normal))
+	sizes := chunkSizes(source.Info.Size())
+	scan, err := b.raw.get(ctx, int64(sizes.MaxSize))
 	if err != nil {
 		return err
 	}
 	defer b.raw.put(scan)
-	chunker, err := chunkers.NewChunkerBuffer(chunkAlgorithm, f, &chunkers.ChunkerOpts{MinSize: normal / 4, NormalSize: normal, MaxSize: 2 * normal}, scan)
+	chunker, err := chunkers.NewChunkerBuffer(chunkAlgorithm, f, sizes, scan)
 	if err != nil {
 		return err
 	}

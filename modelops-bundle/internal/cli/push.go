@@ -68,7 +68,7 @@ func runPush(c *cli.Context) error {
 		return err
 	}
 	bundle.Place(sources, s.project.Config.Storage)
-	format, err := s.chosenFormat(sources)
+	format, err := s.chosenFormat(state, sources)
 	if err != nil {
 		restore()
 		return err
@@ -119,13 +119,16 @@ func runPush(c *cli.Context) error {
 }
 
 // chosenFormat is the format that the command line or the project says.
-func (s *session) chosenFormat(sources []bundle.Source) (bundle.Format, error) {
-	format := s.pushFormat()
-	if text := s.c.String("format"); text != "" {
+func (s *session) chosenFormat(state *project.State, sources []bundle.Source) (bundle.Format, error) {
+	format, text := s.pushFormat(), s.c.String("format")
+	if text != "" {
 		format = bundle.Format(text)
 	}
 	switch format {
 	case bundle.Packed:
+		if text == "" && s.project.Config.Format == "" && state.Format == bundle.Files {
+			command.Warn(s.c, "%s was in the files format, and is pushed packed: the Python suite does not read that (--format files keeps it)", s.defaultTag())
+		}
 	case bundle.Files:
 		executable := 0
 		for _, source := range sources {

@@ -135,9 +135,13 @@ func (u *user) ok(name string, args ...string) string {
 // json is ok for a command's document.
 func (u *user) json(doc any, name string, args ...string) {
 	u.t.Helper()
-	out := u.ok(name, append(args, "--json")...)
-	if err := json.Unmarshal([]byte(out), doc); err != nil {
-		u.t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	u.decode([]byte(u.ok(name, append(args, "--json")...)), doc)
+}
+
+func (u *user) decode(out []byte, doc any) {
+	u.t.Helper()
+	if err := json.Unmarshal(out, doc); err != nil {
+		u.t.Fatalf("%v\n%s", err, out)
 	}
 }
 
