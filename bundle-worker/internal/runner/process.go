@@ -158,7 +158,7 @@ func (s *Supervisor) launch(p *Process, spec Spec, reports *os.File) error {
 		return err
 	}
 	in := bufio.NewReader(reports)
-	prepareErr, err := s.order(p, spec)
+	prepareErr, err := s.order(p, &spec)
 	var first report
 	if err == nil {
 		first, err = readReport(in)
@@ -183,12 +183,12 @@ func (s *Supervisor) launch(p *Process, spec Spec, reports *os.File) error {
 
 // order tells the guard first what it is to remove if the worker dies, and only then has
 // that made; and then what to run. Both errors are of what came before the guard's answer.
-func (s *Supervisor) order(p *Process, spec Spec) (prepareErr, err error) {
+func (s *Supervisor) order(p *Process, spec *Spec) (prepareErr, err error) {
 	if err := p.tell(order{Scratch: spec.Scratch}); err != nil {
 		return nil, err
 	}
 	if spec.Prepare != nil {
-		if err := spec.Prepare(&spec); err != nil {
+		if err := spec.Prepare(spec); err != nil {
 			return err, err
 		}
 	}

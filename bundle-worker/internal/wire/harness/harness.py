@@ -125,9 +125,9 @@ class Harness:
     def explain_stops(self):
         """Has the process say where it is when it is told to end."""
         import faulthandler
-        import signal
+        import _signal  # signal itself makes enumerations of all its names
 
-        faulthandler.register(signal.SIGTERM, file=self.streams[1], all_threads=True, chain=True)
+        faulthandler.register(_signal.SIGTERM, file=self.streams[1], all_threads=True, chain=True)
 
     def load(self, target):
         self.explain_stops()
@@ -202,8 +202,6 @@ def find(bundle, target):
 
 def load_file(bundle, place):
     """Imports a file of the bundle, as a module of the name it has on the path if it has one."""
-    import importlib.util
-
     file = os.path.join(bundle, place)
     if not os.path.isfile(file):
         raise Failure("wire_missing", "the bundle has no file " + place)
@@ -214,14 +212,30 @@ def load_file(bundle, place):
             continue
         if name.split(".")[0] in sys.modules:
             continue  # the standard library's, and imported already
-        spec = importlib.util.find_spec(name)
+        spec = find_spec(name)
         if spec is not None and spec.origin is not None and os.path.realpath(spec.origin) == os.path.realpath(file):
             return load_module(name)
+    import importlib.util
+
     spec = importlib.util.spec_from_file_location("modelops_wire", file)
     module = importlib.util.module_from_spec(spec)
     sys.modules["modelops_wire"] = module
     spec.loader.exec_module(module)
     return module
+
+
+def find_spec(name):
+    """Where a module would be imported from. importlib.util says it too, and takes as long to
+    import as all the rest of a call; it is needed for what lies in packages."""
+    if "." in name:
+        import importlib.util
+
+        return importlib.util.find_spec(name)
+    for finder in sys.meta_path:
+        spec = finder.find_spec(name, None) if hasattr(finder, "find_spec") else None
+        if spec is not None:
+            return spec
+    return None
 
 
 def check(outputs):
@@ -255,9 +269,8 @@ def parse(text):
 
 
 def load_module(name):
-    import importlib
-
-    return importlib.import_module(name)
+    __import__(name)
+    return sys.modules[name]
 
 
 def flush():

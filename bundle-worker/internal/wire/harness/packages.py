@@ -1,7 +1,6 @@
 """Finds what is installed."""
 
 import os
-import re
 import sys
 
 
@@ -28,14 +27,13 @@ def installed():
 
 def distributions(place):
     try:
-        names = sorted(os.listdir(place or "."))
+        names = os.listdir(place or ".")
     except OSError:
         return
-    for entry in names:
+    for entry in sorted([name for name in names if name.endswith((".dist-info", ".egg-info"))]):
         stem, extension = os.path.splitext(entry)
-        if extension in (".dist-info", ".egg-info"):
-            path = os.path.join(place, entry)
-            yield distribution(path, stem, extension) + (path,)
+        path = os.path.join(place, entry)
+        yield distribution(path, stem, extension) + (path,)
 
 
 def distribution(path, stem, extension):
@@ -47,7 +45,16 @@ def distribution(path, stem, extension):
             version = read_version(path)
     elif not dash:
         name, version = stem, ""
-    return re.sub(r"[-_.]+", "-", name).lower(), version
+    return normal(name), version
+
+
+def normal(name):
+    """A distribution's name as indexes compare it. No regular expression: compiling one takes
+    longer than all names together."""
+    name = name.lower().replace("_", "-").replace(".", "-")
+    while "--" in name:
+        name = name.replace("--", "-")
+    return name
 
 
 def read_version(path):
