@@ -271,3 +271,34 @@ func noLeak(t *testing.T, dir string) {
 		t.Errorf("%s has %d files: %v", dir, files, err)
 	}
 }
+
+// TestProxyPassword has a registry that is reached by a proxy which refuses the worker: what
+// the worker says of it has not the password that the proxy's address has.
+func TestProxyPassword(t *testing.T) {
+	var asked atomic.Int64
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		w.Header().Set("Proxy-Authenticate", `Basic realm="proxy"`)
+		w.WriteHeader(http.StatusProxyAuthRequired)
+	}))
+	defer proxy.Close()
+	address := strings.Replace(proxy.URL, "http://", "http://"+privateUser+":"+indexPassword+"@", 1)
+	for _, insecure := range []bool{true, false} {
+		h := newHost(t)
+		h.environ = append(h.environ, "HTTP_PROXY="+address, "HTTPS_PROXY="+address)
+		file := fmt.Sprintf("environment: test\nregistry:\n  provider: docker\n  login_server: registry.example.com\n  insecure: %v\n", insecure)
+		if err := os.WriteFile(h.path("env.yaml"), []byte(file), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		before := asked.Load()
+		out, err := h.command("ensure-local", "my-model@sha256:"+strings.Repeat("0", 64), "--json").CombinedOutput()
+		if err == nil || asked.Load() == before {
+			t.Errorf("%v, %d requests: %s", err, asked.Load()-before, out)
+		}
+		for _, leak := range leaks() {
+			if bytes.Contains(out, []byte(leak)) {
+				t.Errorf("%q is in what the worker says: %s", leak, out)
+			}
+		}
+	}
+}
