@@ -28,11 +28,12 @@ INTERNAL, FAILED, NO_METHOD = -32603, -32000, -32601
 HERE = os.path.dirname(os.path.abspath(__file__))
 THIS = sys.modules[__name__]
 PARTS = {}  # sources, and modules once they were needed
+KNOWN = {}  # what is in the places on the path that are no bundle's
 
 
 def read_parts():
     """Reads the other files: a model may remove them."""
-    for name in ("byhand", "failure", "packages", "target"):
+    for name in ("byhand", "failure", "target"):
         with open(os.path.join(HERE, name + ".py"), encoding="utf-8") as stream:
             PARTS[name] = stream.read()
 
@@ -67,7 +68,7 @@ class Harness:
         os.set_inheritable(self.streams[0], False)
         os.set_inheritable(self.streams[1], False)
         self.environ = dict(os.environ)
-        part("packages").look()  # before anybody waits for it
+        look_for_packages()  # before anybody waits for it
 
     def serve(self):
         methods = {"initialize": self.initialize, "load": self.load, "run": self.run, "evaluate": self.evaluate}
@@ -113,7 +114,7 @@ class Harness:
         os.chdir(bundle)
         set_path(bundle)
         machine = os.uname()
-        packages, wires = part("packages").installed()
+        packages, wires = installed()
         return {
             "python": sys.version.split()[0],
             "platform": sys.platform + "-" + machine.machine,
@@ -184,6 +185,87 @@ class Harness:
 def set_path(bundle):
     """Puts the bundle's code where this file's directory was on the path."""
     sys.path[0:1] = [path for path in (bundle, os.path.join(bundle, "src")) if os.path.isdir(path)]
+
+
+def look_for_packages():
+    """Looks at the places on the path ahead of time, all but this program's own."""
+    for place in sys.path[1:]:
+        KNOWN[place] = list(distributions(place))
+
+
+def installed():
+    """The distributions on the path with their versions, and those that are a wire."""
+    packages, wires = {}, []
+    for place in sys.path:
+        for name, version, path in KNOWN.get(place) or distributions(place):
+            if name in packages:
+                continue  # an earlier place on the path is the one that is imported
+            packages[name] = version
+            wires.extend(wires_of(path, name))
+    return packages, wires
+
+
+def distributions(place):
+    try:
+        names = os.listdir(place or ".")
+    except OSError:
+        return
+    for entry in sorted([name for name in names if name.endswith((".dist-info", ".egg-info"))]):
+        stem, extension = os.path.splitext(entry)
+        path = os.path.join(place, entry)
+        yield distribution(path, stem, extension) + (path,)
+
+
+def distribution(path, stem, extension):
+    name, dash, version = stem.rpartition("-")
+    if extension == ".egg-info":
+        parts = stem.split("-")
+        name, version = parts[0], parts[1] if len(parts) > 1 else ""
+        if not version:
+            version = read_version(path)
+    elif not dash:
+        name, version = stem, ""
+    return normal(name), version
+
+
+def normal(name):
+    """A distribution's name as indexes compare it. No regular expression: compiling one takes
+    longer than all names together."""
+    name = name.lower().replace("_", "-").replace(".", "-")
+    while "--" in name:
+        name = name.replace("--", "-")
+    return name
+
+
+def read_version(path):
+    file = os.path.join(path, "PKG-INFO") if os.path.isdir(path) else path
+    try:
+        with open(file, encoding="utf-8", errors="replace") as stream:
+            for line in stream:
+                if line.startswith("Version:"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return ""
+
+
+def wires_of(path, name):
+    """The entry points of a distribution in the group modelops.wire."""
+    try:
+        with open(os.path.join(path, "entry_points.txt"), encoding="utf-8", errors="replace") as stream:
+            lines = stream.read().splitlines()
+    except OSError:
+        return []
+    wires, inside = [], False
+    for line in lines:
+        line = line.strip()
+        if line.startswith("["):
+            inside = line == "[modelops.wire]"
+        elif inside and "=" in line and line[0] not in "#;":
+            key, _, value = line.partition("=")
+            target = value.partition("[")[0].strip()  # extras are of no use here
+            wires.append({"name": key.strip(), "value": target, "distribution": name})
+    return wires
 
 
 def find(bundle, target):
