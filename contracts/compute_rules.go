@@ -2,12 +2,11 @@ package contracts
 
 import (
 	"net/url"
-	"regexp"
 	"strings"
 )
 
 var (
-	namespacePattern = regexp.MustCompile(`\A[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\z`)
+	namespacePattern = pattern(`\A[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\z`)
 )
 
 func (c *Compute) check(problems, warnings *problemList) {
@@ -30,7 +29,7 @@ func (c *Compute) check(problems, warnings *problemList) {
 			}
 		}
 	}
-	if k := c.Kubernetes; k != nil && k.Namespace != "" && !namespacePattern.MatchString(k.Namespace) {
+	if k := c.Kubernetes; k != nil && k.Namespace != "" && !namespacePattern().MatchString(k.Namespace) {
 		problems.add("compute.kubernetes.namespace", "is "+Quote(k.Namespace), "a namespace is at most 63 lower-case letters, digits and '-'")
 	}
 	if k := c.Kubernetes; k != nil && strings.HasPrefix(k.Context, "-") {

@@ -1,7 +1,6 @@
 package contracts
 
 import (
-	"regexp"
 	"strings"
 )
 
@@ -27,9 +26,9 @@ var (
 	// modulePattern is an import path of at least two components. Python would take
 	// more: a trailing dot, a component that begins with a digit, letters outside
 	// ASCII. None of these can be imported everywhere.
-	modulePattern   = regexp.MustCompile(`\A[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+\z`)
-	scenarioPattern = regexp.MustCompile(`\A[a-z0-9]([a-z0-9_.-]{0,62}[a-z0-9])?\z`)
-	objectPattern   = regexp.MustCompile(`\A[A-Za-z_]*[A-Za-z][A-Za-z0-9_]*\z`)
+	modulePattern   = pattern(`\A[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+\z`)
+	scenarioPattern = pattern(`\A[a-z0-9]([a-z0-9_.-]{0,62}[a-z0-9])?\z`)
+	objectPattern   = pattern(`\A[A-Za-z_]*[A-Za-z][A-Za-z0-9_]*\z`)
 )
 
 const (
@@ -46,20 +45,20 @@ func ParseEntrypoint(s string) (Entrypoint, error) {
 		return Entrypoint{}, invalidEntrypoint(s, "is ambiguous: it has both / and :", "write import.path/scenario for a simulation, import.path:name for an object")
 	case slash:
 		module, scenario, _ := strings.Cut(s, "/")
-		if !modulePattern.MatchString(module) || strings.Contains(scenario, "/") {
+		if !modulePattern().MatchString(module) || strings.Contains(scenario, "/") {
 			return Entrypoint{}, invalidEntrypoint(s, "has an invalid import path", moduleHint)
 		}
-		if !scenarioPattern.MatchString(scenario) {
+		if !scenarioPattern().MatchString(scenario) {
 			return Entrypoint{}, invalidEntrypoint(s, "has an invalid scenario", scenarioHint)
 		}
 		return Entrypoint{Module: module, Scenario: scenario}, nil
 	case colon:
 		i := strings.LastIndexByte(s, ':')
 		module, object := s[:i], s[i+1:]
-		if !modulePattern.MatchString(module) {
+		if !modulePattern().MatchString(module) {
 			return Entrypoint{}, invalidEntrypoint(s, "has an invalid module path", moduleHint)
 		}
-		if !objectPattern.MatchString(object) {
+		if !objectPattern().MatchString(object) {
 			return Entrypoint{}, invalidEntrypoint(s, "has an invalid object name", "the name of a function or class, as in targets.prevalence:prevalence_target")
 		}
 		return Entrypoint{Module: module, Object: object}, nil

@@ -2,7 +2,6 @@ package contracts
 
 import (
 	"net"
-	"regexp"
 	"strconv"
 	"strings"
 )
@@ -199,12 +198,12 @@ func NormalizeEnvironmentName(name string) string {
 	return strings.ToLower(strings.TrimSpace(name))
 }
 
-var environmentPattern = regexp.MustCompile(`\A[a-z][a-z0-9-]{0,39}\z`)
+var environmentPattern = pattern(`\A[a-z][a-z0-9-]{0,39}\z`)
 
 // ValidateEnvironmentName checks a normalised name; only one that passed is used in
 // a path. The error is an [Error] with [CodeInvalidName].
 func ValidateEnvironmentName(name string) error {
-	if environmentPattern.MatchString(name) {
+	if environmentPattern().MatchString(name) {
 		return nil
 	}
 	return &Error{Code: CodeInvalidName, Stage: StageEnvironment,

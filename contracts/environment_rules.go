@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"path"
 	"reflect"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -81,7 +80,7 @@ func structureHint(field string) string {
 func (e *BundleEnvironment) check(problems *problemList) []Problem {
 	checkStructure(e, problems)
 	warnings := &problemList{}
-	if e.Environment != "" && !environmentPattern.MatchString(e.Environment) {
+	if e.Environment != "" && !environmentPattern().MatchString(e.Environment) {
 		problems.add("environment", "is "+Quote(e.Environment)+" and "+environmentNameProblem(e.Environment), "use lower-case letters, digits and '-', as in dev or team-2")
 	}
 	e.Registry.check(problems)
@@ -108,13 +107,13 @@ func (e *BundleEnvironment) check(problems *problemList) []Problem {
 	return warnings.list
 }
 
-var versionPattern = regexp.MustCompile(`\A([0-9]{1,4})\.([0-9]{1,4})\z`)
+var versionPattern = pattern(`\A([0-9]{1,4})\.([0-9]{1,4})\z`)
 
 func checkVersion(version string, problems, warnings *problemList) {
 	if version == "" {
 		return
 	}
-	match := versionPattern.FindStringSubmatch(version)
+	match := versionPattern().FindStringSubmatch(version)
 	major, minor, _ := strings.Cut(ContractVersion, ".")
 	switch {
 	case match == nil:
@@ -152,7 +151,7 @@ func parseTimestamp(s string) (time.Time, bool) {
 // acrPattern is the host of an Azure registry: name, optionally with the hash of a
 // domain name label, optionally a regional endpoint. Anchored: an identity's token is
 // sent there.
-var acrPattern = regexp.MustCompile(`\A[a-z0-9]{5,50}(-[a-z0-9]+)?(\.[a-z0-9]+\.geo)?\.azurecr\.(io|cn|us)\z`)
+var acrPattern = pattern(`\A[a-z0-9]{5,50}(-[a-z0-9]+)?(\.[a-z0-9]+\.geo)?\.azurecr\.(io|cn|us)\z`)
 
 func (r Registry) check(problems *problemList) {
 	if r.LoginServer != "" && !problems.has("registry.login_server") {
@@ -187,7 +186,7 @@ func (r Registry) checkLoginServer(problems *problemList) {
 		problems.add(field, "is "+Quote(r.LoginServer)+" and "+loginServerProblem(err, r.LoginServer), hint)
 		return
 	}
-	if r.Provider == "acr" && !acrPattern.MatchString(host) {
+	if r.Provider == "acr" && !acrPattern().MatchString(host) {
 		problems.add(field, "is "+Quote(r.LoginServer)+", not the host of an Azure registry", "it is NAME.azurecr.io (.cn, .us) without a port; use provider docker for any other registry")
 		return
 	}
@@ -221,10 +220,10 @@ func checkFile(field, name string, problems *problemList) {
 }
 
 func isAbsolute(name string) bool {
-	return path.IsAbs(name) || windowsPath.MatchString(name)
+	return path.IsAbs(name) || windowsPath().MatchString(name)
 }
 
-var windowsPath = regexp.MustCompile(`\A[A-Za-z]:[\\/]`)
+var windowsPath = pattern(`\A[A-Za-z]:[\\/]`)
 
 // checkPlaceholder refuses what a redacted listing shows in place of a secret.
 func checkPlaceholder(field string, secret Secret, problems *problemList) {

@@ -2,7 +2,6 @@ package contracts
 
 import (
 	"path"
-	"regexp"
 	"strconv"
 	"strings"
 )
@@ -17,8 +16,8 @@ type RunManifest struct {
 }
 
 var (
-	wireModulePattern = regexp.MustCompile(`\A[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*\z`)
-	wireFilePattern   = regexp.MustCompile(`\A[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*\.py\z`)
+	wireModulePattern = pattern(`\A[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*\z`)
+	wireFilePattern   = pattern(`\A[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*\.py\z`)
 )
 
 // ParseRunManifest reads a run manifest. Unknown keys are ignored. The error is an
@@ -51,8 +50,8 @@ func readManifest(v Value, problems *problemList) *RunManifest {
 	}
 	if r.Wire != "" {
 		module, function, found := strings.Cut(r.Wire, ":")
-		isFile := wireFilePattern.MatchString(module) && path.Clean(module) == module && !strings.HasPrefix(module, "..")
-		if !found || !wireModulePattern.MatchString(function) || !isFile && !wireModulePattern.MatchString(module) {
+		isFile := wireFilePattern().MatchString(module) && path.Clean(module) == module && !strings.HasPrefix(module, "..")
+		if !found || !wireModulePattern().MatchString(function) || !isFile && !wireModulePattern().MatchString(module) {
 			problems.add("wire", "is "+Quote(r.Wire), "write module.path:function, or path/to/file.py:function inside the bundle")
 		}
 	}

@@ -2,7 +2,6 @@ package contracts
 
 import (
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -251,13 +250,13 @@ func (m *mapping) unknown() []Member {
 // fieldKey is a document's own key as part of a field: as it is when it is plain,
 // otherwise quoted.
 func fieldKey(key string) string {
-	if plainField.MatchString(key) {
+	if plainField().MatchString(key) {
 		return key
 	}
 	return Quote(key)
 }
 
-var plainField = regexp.MustCompile(`\A[A-Za-z0-9_-]{1,64}\z`)
+var plainField = pattern(`\A[A-Za-z0-9_-]{1,64}\z`)
 
 // nearestKnown is the known key that key was probably meant to be, or "".
 func (m *mapping) nearestKnown(key string) string {

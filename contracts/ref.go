@@ -2,7 +2,6 @@ package contracts
 
 import (
 	"net"
-	"regexp"
 	"strconv"
 	"strings"
 )
@@ -54,9 +53,9 @@ func (l Location) String() string { return l.Host + "/" + l.Path }
 const maxLocation = 255
 
 var (
-	repositoryPattern = regexp.MustCompile(`\A[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*\z`)
-	tagPattern        = regexp.MustCompile(`\A[A-Za-z0-9_][A-Za-z0-9._-]{0,127}\z`)
-	hostPattern       = regexp.MustCompile(`\A[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*\z`)
+	repositoryPattern = pattern(`\A[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*\z`)
+	tagPattern        = pattern(`\A[A-Za-z0-9_][A-Za-z0-9._-]{0,127}\z`)
+	hostPattern       = pattern(`\A[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*\z`)
 )
 
 // ParseBundleRef reads the canonical form, "repository@sha256:<64 lower-case hex>".
@@ -127,7 +126,7 @@ func ParseReference(s string) (Reference, error) {
 	if ref.Tag != "" && ref.Registry == "" && namesAlgorithm(name) {
 		return Reference{}, invalidReference(s, "is not a digest", "a digest is sha256: and 64 lower-case hexadecimal digits")
 	}
-	if !repositoryPattern.MatchString(name) {
+	if !repositoryPattern().MatchString(name) {
 		return Reference{}, invalidReference(s, "has an invalid repository", "a repository is lower-case letters and digits, separated by '.', '_', '__', '-' or '/'")
 	}
 	if len(ref.Registry)+1+len(name) > maxLocation {
@@ -155,7 +154,7 @@ func repositoryProblem(name string) string {
 	switch first, _, several := strings.Cut(name, "/"); {
 	case name == "":
 		return "is empty"
-	case !repositoryPattern.MatchString(name):
+	case !repositoryPattern().MatchString(name):
 		return "is not a valid repository name (lower-case letters and digits, separated by '.', '_', '__', '-' or '/')"
 	case len(name) > maxRepository:
 		return "is longer than " + strconv.Itoa(maxRepository) + " characters"
@@ -173,7 +172,7 @@ const maxRepository = 200
 // ValidateTag checks a tag as the OCI distribution specification does. The error is
 // an [Error] with [CodeInvalidReference].
 func ValidateTag(tag string) error {
-	if !tagPattern.MatchString(tag) {
+	if !tagPattern().MatchString(tag) {
 		return invalidReference(tag, "is not a valid tag", "a tag is 1 to 128 letters, digits, '.', '_' or '-', and starts with none of '.' and '-'")
 	}
 	return nil
@@ -202,8 +201,8 @@ func NearestRepository(name string) string {
 			}
 		}
 		part = strings.TrimRight(b.String(), "-._")
-		for !repositoryPattern.MatchString(part) && strings.ContainsAny(part, "._-") {
-			part = mixedSeparators.ReplaceAllString(part, "-")
+		for !repositoryPattern().MatchString(part) && strings.ContainsAny(part, "._-") {
+			part = mixedSeparators().ReplaceAllString(part, "-")
 		}
 		if part != "" {
 			parts = append(parts, part)
@@ -222,7 +221,7 @@ func NearestRepository(name string) string {
 	return nearest
 }
 
-var mixedSeparators = regexp.MustCompile(`[._-]{2,}`)
+var mixedSeparators = pattern(`[._-]{2,}`)
 
 // ParseLoginServer splits an environment's login server, "host[:port]" or
 // "host[:port]/path", and checks both. The error says what is wrong with it, and
@@ -235,7 +234,7 @@ func ParseLoginServer(loginServer string) (host, path string, err error) {
 	if problem := checkHost(host); problem != "" {
 		return "", "", invalidReference(loginServer, problem, "a login server is host, host:port or host/path")
 	}
-	if nested && !repositoryPattern.MatchString(path) {
+	if nested && !repositoryPattern().MatchString(path) {
 		return "", "", invalidReference(loginServer, "has an invalid path", "a login server is host, host:port or host/path")
 	}
 	return host, path, nil
@@ -248,7 +247,7 @@ func Join(loginServer, repository string) (Location, error) {
 	if err != nil {
 		return Location{}, err
 	}
-	if !repositoryPattern.MatchString(repository) {
+	if !repositoryPattern().MatchString(repository) {
 		return Location{}, invalidReference(repository, "is not a valid repository", "")
 	}
 	if path != "" {
@@ -288,9 +287,9 @@ func namesRegistry(component string) bool {
 }
 
 // namesAlgorithm decides, of what stands before a colon, whether a digest was meant.
-func namesAlgorithm(name string) bool { return algorithmPattern.MatchString(name) }
+func namesAlgorithm(name string) bool { return algorithmPattern().MatchString(name) }
 
-var algorithmPattern = regexp.MustCompile(`\A(sha|md|blake)[0-9][0-9a-z-]*\z`)
+var algorithmPattern = pattern(`\A(sha|md|blake)[0-9][0-9a-z-]*\z`)
 
 // checkHost says what is wrong with host[:port], or nothing.
 func checkHost(hostport string) string {
@@ -307,7 +306,7 @@ func checkHost(hostport string) string {
 		}
 		return ""
 	}
-	if len(host) > 253 || !hostPattern.MatchString(host) {
+	if len(host) > 253 || !hostPattern().MatchString(host) {
 		return "has an invalid host name"
 	}
 	return ""

@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"net/url"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -26,10 +25,10 @@ func storageFields(provider string) []string {
 }
 
 var (
-	azureContainerPattern = regexp.MustCompile(`\A[a-z0-9]([a-z0-9-]{1,61})[a-z0-9]\z`)
-	bucketPattern         = regexp.MustCompile(`\A[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]\z`)
-	regionPattern         = regexp.MustCompile(`\A[a-z0-9][a-z0-9-]{0,62}\z`)
-	prefixPattern         = regexp.MustCompile(`\A[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*\z`)
+	azureContainerPattern = pattern(`\A[a-z0-9]([a-z0-9-]{1,61})[a-z0-9]\z`)
+	bucketPattern         = pattern(`\A[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]\z`)
+	regionPattern         = pattern(`\A[a-z0-9][a-z0-9-]{0,62}\z`)
+	prefixPattern         = pattern(`\A[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*\z`)
 )
 
 func (s *Storage) check(problems, warnings *problemList) {
@@ -49,10 +48,10 @@ func (s *Storage) check(problems, warnings *problemList) {
 	if s.Endpoint != "" && !problems.has("storage.endpoint") {
 		s.checkEndpoint(problems, warnings)
 	}
-	if s.Region != "" && !regionPattern.MatchString(s.Region) {
+	if s.Region != "" && !regionPattern().MatchString(s.Region) {
 		problems.add("storage.region", "is "+Quote(s.Region), "a region is lower-case letters, digits and '-', as in eu-central-1")
 	}
-	if s.Prefix != "" && (!prefixPattern.MatchString(s.Prefix) || path.Clean(s.Prefix) != s.Prefix || strings.HasPrefix(s.Prefix, "..")) {
+	if s.Prefix != "" && (!prefixPattern().MatchString(s.Prefix) || path.Clean(s.Prefix) != s.Prefix || strings.HasPrefix(s.Prefix, "..")) {
 		problems.add("storage.prefix", "is "+Quote(s.Prefix), "a prefix is letters, digits, '.', '_', '-' and '/' between them, as in team/seir")
 	}
 }
@@ -64,7 +63,7 @@ func (s *Storage) checkContainer(problems *problemList) {
 	}
 	switch s.Provider {
 	case "azure", "azurite":
-		if !azureContainerPattern.MatchString(s.Container) || strings.Contains(s.Container, "--") {
+		if !azureContainerPattern().MatchString(s.Container) || strings.Contains(s.Container, "--") {
 			problems.add(field, "is "+Quote(s.Container)+", not a container's name", "3 to 63 lower-case letters, digits and single '-' between them")
 		}
 	case "fs":
@@ -72,7 +71,7 @@ func (s *Storage) checkContainer(problems *problemList) {
 			problems.add(field, "is "+Quote(s.Container)+", "+problem, "give the absolute path of a directory that holds nothing else, as in /var/lib/modelops")
 		}
 	default:
-		if !bucketPattern.MatchString(s.Container) || strings.Contains(s.Container, "..") {
+		if !bucketPattern().MatchString(s.Container) || strings.Contains(s.Container, "..") {
 			problems.add(field, "is "+Quote(s.Container)+", not a bucket's name", "3 to 63 lower-case letters, digits, '.', '_' and '-'")
 		}
 	}
@@ -81,7 +80,7 @@ func (s *Storage) checkContainer(problems *problemList) {
 // directoryProblem says why name cannot be a storage directory of its own. Paths of
 // every system are judged alike, so that a file means the same wherever it is read.
 func directoryProblem(name string) string {
-	if windowsPath.MatchString(name) {
+	if windowsPath().MatchString(name) {
 		rest := strings.ToLower(strings.ReplaceAll(name[2:], `\`, "/"))
 		switch first, _, _ := strings.Cut(strings.TrimPrefix(path.Clean(rest), "/"), "/"); {
 		case strings.Contains(rest, "/../") || strings.HasSuffix(rest, "/.."):
@@ -237,12 +236,12 @@ func connectionSettings(s string, emulator bool) (settings map[string]string, pr
 	return settings, "", ""
 }
 
-var accountPattern = regexp.MustCompile(`\A[a-z0-9]{1,24}\z`)
+var accountPattern = pattern(`\A[a-z0-9]{1,24}\z`)
 
 // checkConnectionHosts makes sure that the account's key goes to Azure, encrypted, or
 // to this machine.
 func checkConnectionHosts(settings map[string]string, emulator bool) (problem, hint string) {
-	if name := settings["accountname"]; name != "" && !accountPattern.MatchString(name) {
+	if name := settings["accountname"]; name != "" && !accountPattern().MatchString(name) {
 		return "has an AccountName that is none", "3 to 24 lower-case letters and digits"
 	}
 	local := emulator
@@ -261,7 +260,7 @@ func checkConnectionHosts(settings map[string]string, emulator bool) (problem, h
 	case protocol == "http" && !local:
 		return "asks for connections that are not encrypted", "write DefaultEndpointsProtocol=https"
 	}
-	if suffix := settings["endpointsuffix"]; suffix != "" && !hostPattern.MatchString(suffix) {
+	if suffix := settings["endpointsuffix"]; suffix != "" && !hostPattern().MatchString(suffix) {
 		return "has an EndpointSuffix that is no host", "write EndpointSuffix=core.windows.net"
 	}
 	return "", ""

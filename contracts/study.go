@@ -185,10 +185,10 @@ func (s *SimulationStudy) Entrypoint() string { return s.Model + "/" + s.Scenari
 // [Error] with [CodeInvalidStudy].
 func (s *SimulationStudy) CheckPython() error {
 	problems := &problemList{}
-	if !modulePattern.MatchString(s.Model) {
+	if !modulePattern().MatchString(s.Model) {
 		problems.add("model", "is "+Quote(s.Model)+", not an import path", moduleHint)
 	}
-	if !scenarioPattern.MatchString(s.Scenario) {
+	if !scenarioPattern().MatchString(s.Scenario) {
 		problems.add("scenario", "is "+Quote(s.Scenario), scenarioHint)
 	}
 	for i, target := range s.Targets {

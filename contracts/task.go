@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"math"
 	"math/big"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -237,7 +236,7 @@ func (m *mapping) textOrNumber(key string) string {
 	return m.text(key)
 }
 
-var memoryPattern = regexp.MustCompile(`\A([0-9]{1,15})(\.[0-9]{1,9})? ?(|[kKMGT]i?)B?\z`)
+var memoryPattern = pattern(`\A([0-9]{1,15})(\.[0-9]{1,9})? ?(|[kKMGT]i?)B?\z`)
 
 // MemoryBytes is Memory in bytes, 0 when it is not given. Ki, Mi, Gi and Ti count by
 // 1024, k, M, G and T by 1000.
@@ -245,7 +244,7 @@ func (r Resources) MemoryBytes() (int64, error) {
 	if r.Memory == "" {
 		return 0, nil
 	}
-	match := memoryPattern.FindStringSubmatch(r.Memory)
+	match := memoryPattern().FindStringSubmatch(r.Memory)
 	if match == nil {
 		return 0, r.invalid("memory", r.Memory)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -138,12 +137,12 @@ func join(field, key string) string {
 	return field + "." + key
 }
 
-var yamlLine = regexp.MustCompile(`line (\d+): `)
+var yamlLine = pattern(`line (\d+): `)
 
 // yamlMessage is a parser's error in one line, without its prefix.
 func yamlMessage(err error) string {
 	message, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), "yaml: "), "\n")
-	if match := yamlLine.FindStringSubmatch(message); match != nil {
+	if match := yamlLine().FindStringSubmatch(message); match != nil {
 		message = strings.Replace(message, match[0], "", 1) + " (line " + match[1] + ")"
 	}
 	return "is not valid YAML: " + message

@@ -2,7 +2,6 @@ package contracts
 
 import (
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 )
@@ -16,7 +15,7 @@ func appendYAML(out []byte, document Value) []byte {
 func appendYAMLMembers(out []byte, members []Member, indent int) []byte {
 	for _, member := range members {
 		out = append(out, strings.Repeat(" ", indent)...)
-		if plainKey.MatchString(member.Key) && !reservedKey.MatchString(member.Key) {
+		if plainKey().MatchString(member.Key) && !reservedKey().MatchString(member.Key) {
 			out = append(out, member.Key...)
 		} else {
 			out = appendYAMLString(out, member.Key)
@@ -28,8 +27,8 @@ func appendYAMLMembers(out []byte, members []Member, indent int) []byte {
 }
 
 var (
-	plainKey    = regexp.MustCompile(`\A[A-Za-z_][A-Za-z0-9_]*\z`)
-	reservedKey = regexp.MustCompile(`\A(?i:y|n|yes|no|on|off|true|false|null)\z`)
+	plainKey    = pattern(`\A[A-Za-z_][A-Za-z0-9_]*\z`)
+	reservedKey = pattern(`\A(?i:y|n|yes|no|on|off|true|false|null)\z`)
 )
 
 // appendYAMLNode writes what follows a key or a dash, to the end of the line.

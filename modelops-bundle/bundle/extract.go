@@ -31,14 +31,14 @@ func (x *Index) Extract(ctx context.Context, root *os.Root, from Fetcher) (fetch
 // ExtractOptions say what is extracted, and how. The zero value is for everything.
 type ExtractOptions struct {
 	Want func(File) bool // nil for every file
-	// Local is a directory to take chunks of large files from; nil for none.
+	// Local is a directory to take bytes from, where it has them; nil for none.
 	Local    *Local
 	Progress Progress // nil for nobody
 }
 
 // ExtractFiles is Extract with options.
 func (x *Index) ExtractFiles(ctx context.Context, root *os.Root, from Fetcher, opts ExtractOptions) (fetched int64, err error) {
-	e := &extraction{index: x, root: root, from: from, uses: make([][]use, len(x.Blobs)), progress: watched(opts.Progress), local: opts.Local, places: opts.Local.chunks(), stored: newArena(fetchedLimit), raw: newArena(decodedLimit)}
+	e := &extraction{index: x, root: root, from: from, uses: make([][]use, len(x.Blobs)), progress: watched(opts.Progress), local: opts.Local, places: opts.Local.places(), stored: newArena(fetchedLimit), raw: newArena(decodedLimit)}
 	if err := e.prepare(opts.Want); err != nil {
 		return 0, err
 	}
@@ -74,7 +74,7 @@ type extraction struct {
 	uses  [][]use // of each blob
 
 	local   *Local
-	places  map[contracts.Digest]place // of chunks that are here
+	places  map[contracts.Digest]place // of what may be here
 	fetched atomic.Int64               // stored bytes
 
 	stored, raw *arena // of what is under way
@@ -150,12 +150,12 @@ func (e *extraction) blob(ctx context.Context, blob Blob, uses []use) error {
 	if blob.Kind == Whole {
 		return e.whole(ctx, blob, uses)
 	}
-	if _, here := e.places[blob.Raw]; here && blob.Kind == Chunk {
+	if e.mayReuse(blob, uses) {
 		room, err := e.raw.get(ctx, blob.RawSize)
 		if err != nil {
 			return err
 		}
-		if e.take(blob, room) {
+		if e.reuse(blob, uses, room) {
 			defer e.raw.put(room)
 			return e.write(blob, uses, room, e.progress.Skip)
 		}

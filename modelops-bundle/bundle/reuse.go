@@ -3,6 +3,7 @@ package bundle
 import (
 	"io"
 	"os"
+	"slices"
 
 	"github.com/modelops-suite/modelops-go/contracts"
 )
@@ -14,20 +15,23 @@ type Local struct {
 	Index *Index // of what lies there
 }
 
-// place is where a chunk lies in a file.
+// place is where bytes lie in a file.
 type place struct {
 	path   string
 	offset int64
 }
 
-// chunks are the places of the chunks of large files.
-func (l *Local) chunks() map[contracts.Digest]place {
+// places are where the directory says that it has bytes, by their digest: chunks of large
+// files, and whole files that are not in chunks.
+func (l *Local) places() map[contracts.Digest]place {
 	if l == nil {
 		return nil
 	}
 	places := map[contracts.Digest]place{}
-	for _, f := range l.Index.Files {
-		if f.Size < packLimit {
+	for i := range l.Index.Files {
+		f := &l.Index.Files[i]
+		if f.Size < packLimit || l.Index.isWhole(f) {
+			places[f.Digest] = place{f.Path, 0}
 			continue
 		}
 		var at int64
@@ -39,19 +43,55 @@ func (l *Local) chunks() map[contracts.Digest]place {
 	return places
 }
 
-// take reads a blob's raw bytes from the directory, and says whether they are there.
-func (e *extraction) take(blob Blob, raw []byte) bool {
-	at, ok := e.places[blob.Raw]
-	if !ok {
-		return false
+// reuse makes the raw bytes of a blob from what the directory has, and says whether it has
+// all that is needed of them.
+func (e *extraction) reuse(blob Blob, uses []use, raw []byte) bool {
+	if blob.Kind == Chunk {
+		return e.take(blob.Raw, raw)
 	}
+	for _, u := range uses {
+		if !e.take(u.file.Digest, raw[u.part.Offset:u.part.Offset+u.part.Length]) {
+			return false
+		}
+	}
+	return true
+}
+
+// mayReuse says whether the directory claims to have all that is needed of a blob.
+func (e *extraction) mayReuse(blob Blob, uses []use) bool {
+	has := func(d contracts.Digest) bool { _, ok := e.places[d]; return ok }
+	if blob.Kind != Pack {
+		return has(blob.Raw)
+	}
+	return !slices.ContainsFunc(uses, func(u use) bool { return !has(u.file.Digest) })
+}
+
+// take reads the bytes of a digest from the directory, and says whether they are there:
+// what its index says is held against the bytes themselves.
+func (e *extraction) take(digest contracts.Digest, raw []byte) bool {
+	at := e.places[digest]
 	f, err := e.local.Root.Open(at.path)
 	if err != nil {
 		return false
 	}
 	defer f.Close()
-	if _, err := io.ReadFull(io.NewSectionReader(f, at.offset, blob.RawSize), raw); err != nil {
+	if _, err := io.ReadFull(io.NewSectionReader(f, at.offset, int64(len(raw))), raw); err != nil {
 		return false
 	}
-	return contracts.DigestOf(raw) == blob.Raw
+	return contracts.DigestOf(raw) == digest
+}
+
+// copyWhole copies a file that is a blob of its own from the directory, and says whether it
+// was there.
+func (e *extraction) copyWhole(blob Blob, u use) bool {
+	f, err := e.local.Root.Open(e.places[blob.Raw].path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	if e.stream(f, blob, u) == nil {
+		return true
+	}
+	_ = e.root.Remove(u.file.Path) // it is fetched instead
+	return false
 }

@@ -43,8 +43,12 @@ func (x *Index) isWhole(f *File) bool {
 // it may be larger than memory, so it is fetched for each of them.
 func (e *extraction) whole(ctx context.Context, blob Blob, uses []use) error {
 	for i, u := range uses {
+		if e.root != nil && e.mayReuse(blob, uses) && e.copyWhole(blob, u) {
+			e.progress.Skip(ended(u.left), u.part.Length)
+			continue
+		}
 		if e.root != nil || i == 0 {
-			if err := e.stream(ctx, blob, u); err != nil {
+			if err := e.fetchWhole(ctx, blob, u); err != nil {
 				return err
 			}
 		}
@@ -53,12 +57,21 @@ func (e *extraction) whole(ctx context.Context, blob Blob, uses []use) error {
 	return nil
 }
 
-func (e *extraction) stream(ctx context.Context, blob Blob, u use) error {
+func (e *extraction) fetchWhole(ctx context.Context, blob Blob, u use) error {
 	body, err := e.from.Fetch(ctx, blob)
 	if err != nil {
 		return err
 	}
 	defer body.Close()
+	if err := e.stream(body, blob, u); err != nil {
+		return err
+	}
+	e.fetched.Add(blob.StoredSize)
+	return nil
+}
+
+// stream writes a file that is a blob of its own, and holds it against its digest.
+func (e *extraction) stream(body io.Reader, blob Blob, u use) (err error) {
 	h := sha256.New()
 	into := io.Writer(h)
 	var out *os.File

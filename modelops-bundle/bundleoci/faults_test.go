@@ -2,8 +2,10 @@ package bundleoci_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -186,6 +188,40 @@ func pull(t *testing.T, repo *bundleoci.Repository, d contracts.Digest) error {
 	return nil
 }
 
+// digestHeader has manifests come with another Docker-Content-Digest, or with none.
+func digestHeader(value string) fault {
+	return func(w http.ResponseWriter, req *http.Request, _ int, serve http.Handler) bool {
+		if !strings.Contains(req.URL.Path, "/manifests/") {
+			return false
+		}
+		answer := httptest.NewRecorder()
+		serve.ServeHTTP(answer, req)
+		maps.Copy(w.Header(), answer.Header())
+		w.Header().Del("Docker-Content-Digest")
+		if value != "" {
+			w.Header().Set("Docker-Content-Digest", value)
+		}
+		w.WriteHeader(answer.Code)
+		_, _ = w.Write(answer.Body.Bytes())
+		return true
+	}
+}
+
+// TestPullFaults, and other tests, have the rows of the list of what registries do. Beside
+// those that are named by their number:
+//
+//	net008 a token expires               acrauth: TestExpiry and others with its token service; TestRotation
+//	net012 nobody listens                TestNobodyThere
+//	net034, net035, net036 redirects     acrauth: TestHostileRedirect; TestRedirectedDownload
+//	net040, net041, net042 realms        acrauth: TestHostileRealm; TestNothingGoesElsewhere
+//	net043, net044 token services        acrauth: TestTokenServiceFaults, TestHostileRedirect
+//	net045 uploads sent elsewhere        TestNothingGoesElsewhere
+//	net052, net053, net054 Azure storage blobstore/azure: TestErrors, TestWrittenWhileRead; TestStorageOfAnotherEnvironment
+//	net055 a proxy with a password       bundle-worker/internal/cli: TestProxyPassword
+//	net058 a herd                        bundle-worker/internal/cli: TestScript/ensure-local_crowd: one node asks once
+//
+// net031, a stalled TLS handshake, is bounded by the transport's own limit, and net057, an
+// end of HTTP/2 in the middle, comes out of it as a body that breaks off.
 func TestPullFaults(t *testing.T) {
 	const half = 100
 	resumable := func(w http.ResponseWriter, req *http.Request, _ int, body []byte) {
@@ -203,22 +239,25 @@ func TestPullFaults(t *testing.T) {
 		patience time.Duration
 		asked    int // at most, of anything; 0 for any number
 	}{
+		"net001 throttled, counting down": {asked: 6, fault: func(w http.ResponseWriter, r *http.Request, n int, h http.Handler) bool {
+			return n < 2 && strings.Contains(r.URL.Path, "/manifests/") && status(429, strconv.Itoa(2-n))(w, r, n, h)
+		}},
 		"throttled for a second": {fault: times(1, status(429, "1"))},
-		"throttled until a date": {fault: func(w http.ResponseWriter, r *http.Request, n int, h http.Handler) bool {
+		"net002 throttled until a date": {fault: func(w http.ResponseWriter, r *http.Request, n int, h http.Handler) bool {
 			return n == 0 && status(429, time.Now().Add(2*time.Second).UTC().Format(http.TimeFormat))(w, r, n, h)
 		}},
-		"throttled for a day":           {fault: status(429, "86400"), want: contracts.CodeUnavailable, asked: 1},
-		"Retry-After is negative":       {fault: times(2, status(429, "-1"))},
-		"Retry-After is no number":      {fault: times(2, status(429, "abc"))},
-		"Retry-After is no real number": {fault: times(2, status(429, "1e9"))},
-		"unavailable for a second":      {fault: times(1, status(503, "1"))},
-		"500, 502 and then well": {fault: func(w http.ResponseWriter, r *http.Request, n int, h http.Handler) bool {
+		"net003 throttled for a day":           {fault: status(429, "86400"), want: contracts.CodeUnavailable, asked: 1},
+		"net004 Retry-After is negative":       {fault: times(2, status(429, "-1"))},
+		"net004 Retry-After is no number":      {fault: times(2, status(429, "abc"))},
+		"net004 Retry-After is no real number": {fault: times(2, status(429, "1e9"))},
+		"net005 unavailable for a second":      {fault: times(1, status(503, "1"))},
+		"net006 500, 502 and then well": {fault: func(w http.ResponseWriter, r *http.Request, n int, h http.Handler) bool {
 			return n < 2 && status([]int{500, 502}[n], "")(w, r, n, h)
 		}},
-		"500 for ever": {fault: status(500, ""), want: contracts.CodeUnavailable, patience: time.Second},
-		"401 for ever": {fault: status(401, ""), want: contracts.CodeUnauthenticated, asked: 2},
-		"404":          {fault: status(404, ""), want: contracts.CodeBundleNotFound, asked: 1},
-		"reset before the answer": {fault: times(2, func(w http.ResponseWriter, _ *http.Request, _ int, _ http.Handler) bool {
+		"net007 500 for ever": {fault: status(500, ""), want: contracts.CodeUnavailable, patience: time.Second},
+		"net009 401 for ever": {fault: status(401, ""), want: contracts.CodeUnauthenticated, asked: 2},
+		"net011 404":          {fault: status(404, ""), want: contracts.CodeBundleNotFound, asked: 1},
+		"net013 reset before the answer": {fault: times(2, func(w http.ResponseWriter, _ *http.Request, _ int, _ http.Handler) bool {
 			hangUp(w)
 			return true
 		})},
@@ -233,25 +272,25 @@ func TestPullFaults(t *testing.T) {
 			}
 			whole(w, body, []int{len(body) / 2, len(body)}[min(n, 1)])
 		})},
-		"answers with another range": {fault: blob(func(w http.ResponseWriter, req *http.Request, n int, body []byte) {
+		"net018 answers with another range": {fault: blob(func(w http.ResponseWriter, req *http.Request, n int, body []byte) {
 			if at := from(req); at > 0 {
 				part(w, body, 0, 0, len(body))
 				return
 			}
 			whole(w, body, []int{len(body) / 2, len(body)}[min(n, 1)])
 		})},
-		"lies about the range": {fault: blob(func(w http.ResponseWriter, req *http.Request, n int, body []byte) {
+		"net019 lies about the range": {fault: blob(func(w http.ResponseWriter, req *http.Request, n int, body []byte) {
 			if at := from(req); at > 0 {
 				part(w, bytes.Repeat([]byte{'x'}, len(body)), at, at, len(body))
 				return
 			}
 			whole(w, body, []int{len(body) / 2, len(body)}[min(n, 1)])
 		})},
-		"wrong bytes for ever": {want: contracts.CodeIntegrity, fault: blob(func(w http.ResponseWriter, _ *http.Request, _ int, body []byte) {
+		"net022 wrong bytes for ever": {want: contracts.CodeIntegrity, fault: blob(func(w http.ResponseWriter, _ *http.Request, _ int, body []byte) {
 			body[len(body)/2] ^= 1
 			whole(w, body, len(body))
 		})},
-		"wrong bytes once": {fault: blob(func(w http.ResponseWriter, _ *http.Request, n int, body []byte) {
+		"net023 wrong bytes once": {fault: blob(func(w http.ResponseWriter, _ *http.Request, n int, body []byte) {
 			if n == 0 {
 				body[len(body)/2] ^= 1
 			}
@@ -267,7 +306,16 @@ func TestPullFaults(t *testing.T) {
 			_ = http.NewResponseController(w).Flush()
 			<-req.Context().Done()
 		})},
-		"another manifest": {want: contracts.CodeIntegrity, fault: func(w http.ResponseWriter, req *http.Request, _ int, _ http.Handler) bool {
+		"net025 no digest in the header":       {fault: digestHeader("")},
+		"net026 no digest's form":              {fault: digestHeader("garbage"), want: contracts.CodeUnavailable},
+		"net026 a digest of another algorithm": {fault: digestHeader("sha512:" + strings.Repeat("ab", 64)), want: contracts.CodeUnavailable},
+		"net056 a proxy that compresses": {want: contracts.CodeUnavailable, fault: blob(func(w http.ResponseWriter, _ *http.Request, _ int, body []byte) {
+			w.Header().Set("Content-Encoding", "gzip")
+			zipped := gzip.NewWriter(w)
+			_, _ = zipped.Write(body)
+			_ = zipped.Close()
+		})},
+		"net024 another manifest": {want: contracts.CodeIntegrity, fault: func(w http.ResponseWriter, req *http.Request, _ int, _ http.Handler) bool {
 			if !strings.Contains(req.URL.Path, "/manifests/") {
 				return false
 			}
@@ -376,9 +424,9 @@ func TestPushFaults(t *testing.T) {
 			hangUp(w)
 			return true
 		}))},
-		"uploads never arrive":    {fault: method("PUT blobs", answer(404, "BLOB_UPLOAD_UNKNOWN")), want: contracts.CodeBundleNotFound},
-		"manifest fails once":     {fault: method("PUT manifests", times(1, answer(500, "UNKNOWN")))},
-		"manifest fails for ever": {fault: method("PUT manifests", answer(500, "UNKNOWN")), want: contracts.CodeUnavailable},
+		"uploads never arrive":           {fault: method("PUT blobs", answer(404, "BLOB_UPLOAD_UNKNOWN")), want: contracts.CodeBundleNotFound},
+		"net050 manifest fails once":     {fault: method("PUT manifests", times(1, answer(500, "UNKNOWN")))},
+		"net050 manifest fails for ever": {fault: method("PUT manifests", answer(500, "UNKNOWN")), want: contracts.CodeUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			once.Clear()

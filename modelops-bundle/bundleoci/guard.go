@@ -3,6 +3,7 @@ package bundleoci
 import (
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 
@@ -36,6 +37,8 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, g.refuse(fmt.Sprintf("asks for a request to %s, another host; nothing was sent there", contracts.Quote(req.URL.Scheme+"://"+req.URL.Host)))
 	case req.URL.Scheme != "https" && g.scheme == "https":
 		return nil, g.refuse("sends a download to " + contracts.Quote(req.URL.Host) + " without encryption; nothing was sent there")
+	case g.inward(req.URL.Hostname()):
+		return nil, g.refuse("sends a download to " + contracts.Quote(req.URL.Host) + ", an address of this machine or of its cloud's metadata; nothing was sent there")
 	}
 	if req.Header.Get("Authorization") != "" {
 		req = req.Clone(req.Context())
@@ -51,6 +54,24 @@ func (g *guard) refuse(why string) error {
 		Hint:    "check that registry.login_server is the registry that you mean",
 	}
 }
+
+// inward says whether a host is this machine, where the registry is not, or is next to it,
+// where clouds keep what machines may know. What answers there trusts whoever can ask. A
+// private network is a usual place for a storage, so its addresses are none of these.
+func (g *guard) inward(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return !local(g.host)
+	}
+	address, err := netip.ParseAddr(host)
+	if err != nil {
+		return false // a name: the content that it answers with is held against a digest
+	}
+	address = address.Unmap()
+	return address.IsLinkLocalUnicast() || (address.IsLoopback() || address.IsUnspecified()) && !local(g.host)
+}
+
+// local says whether a registry's host is this machine.
+func local(host string) bool { return contracts.Registry{LoginServer: host}.PlainHTTP() }
 
 // own says whether a URL is the registry's, or its token service's.
 func (g *guard) own(u *url.URL) bool {

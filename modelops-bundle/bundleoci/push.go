@@ -375,10 +375,17 @@ func (r *Repository) Tag(ctx context.Context, d contracts.Digest, tag string) er
 	return nil
 }
 
+// maxTagPages is how many pages of tags are read: a registry's have 100 tags and more.
+const maxTagPages = 10_000
+
 // Tags lists the repository's tags in the registry's order.
 func (r *Repository) Tags(ctx context.Context) ([]string, error) {
 	var all []string
+	pages := 0
 	err := r.remote.Tags(ctx, "", func(page []string) error {
+		if pages++; pages > maxTagPages {
+			return fmt.Errorf("its list of tags has no end after %d pages", maxTagPages)
+		}
 		all = append(all, page...)
 		return nil
 	})

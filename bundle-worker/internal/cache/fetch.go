@@ -13,6 +13,7 @@ import (
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/lock"
 	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/atomicfile"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/bundle"
 )
 
 // fetch brings the bundle in: into a directory of its own, verified and flushed, then by
@@ -35,7 +36,9 @@ func (c *Cache) fetch(ctx context.Context, ref contracts.BundleRef, source Sourc
 	if err != nil {
 		return nil, 0, failed("the bundle cannot be stored", err)
 	}
-	stats, err := b.Extract(ctx, root)
+	local, release := c.older(ctx, ref)
+	stats, err := b.ExtractFiles(ctx, root, bundle.ExtractOptions{Local: local})
+	release()
 	_ = root.Close()
 	if err != nil {
 		return nil, 0, err

@@ -18,11 +18,7 @@ import (
 // hash holds every byte of a tree against the bundle's index, and its files against the
 // index's list.
 func (c *Cache) hash(ctx context.Context, d contracts.Digest, tree string) error {
-	stored, err := os.ReadFile(c.indexPath(d))
-	if err != nil {
-		return err
-	}
-	index, err := bundle.ParseIndex(stored)
+	index, err := c.readIndex(d)
 	if err != nil {
 		return err
 	}
@@ -51,6 +47,14 @@ func (c *Cache) hash(ctx context.Context, d contracts.Digest, tree string) error
 		}
 		return err
 	})
+}
+
+func (c *Cache) readIndex(d contracts.Digest) (*bundle.Index, error) {
+	stored, err := os.ReadFile(c.indexPath(d))
+	if err != nil {
+		return nil, err
+	}
+	return bundle.ParseIndex(stored)
 }
 
 func hashFile(root *os.Root, index *bundle.Index, f bundle.File) error {

@@ -97,6 +97,7 @@ func commands() []command {
 		cacheListCommand(),
 		cacheVerifyCommand(),
 		cacheGCCommand(),
+		sharedGCCommand(),
 		versionCommand(),
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/config"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/runner"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/task"
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/wire"
 	"github.com/modelops-suite/modelops-go/contracts"
 )
 
@@ -47,17 +48,11 @@ func runExec(ctx context.Context, p *program, _ []string) error {
 	if p.flags.repeat < 1 {
 		return wrongUsage("--repeat is at least 1", "bundle-worker exec --repeat 2 < task.json")
 	}
-	c, err := p.config()
+	supervisor := p.supervisor()
+	ahead := wire.Begin(supervisor)
+	r, err := p.inTurn(task.Options{Slots: 1, Warm: 1, Log: p.env.Stderr, Supervisor: supervisor, Ahead: ahead})
 	if err != nil {
-		return err
-	}
-	if p.flags.outputs != "" {
-		if err := os.MkdirAll(p.flags.outputs, 0o700); err != nil {
-			return (&contracts.Error{Code: contracts.CodeFailed, Stage: contracts.StageStore, Message: "directory for outputs: " + err.Error()}).Because(err)
-		}
-	}
-	r, err := p.tasks(c, task.Options{Slots: 1, Warm: 1, Log: p.env.Stderr})
-	if err != nil {
+		ahead.Drop()
 		return err
 	}
 	defer r.Close()
@@ -76,6 +71,20 @@ func runExec(ctx context.Context, p *program, _ []string) error {
 	return p.answer(x.answerTo(ctx, t))
 }
 
+// inTurn is what runs the tasks of exec, to be closed.
+func (p *program) inTurn(opts task.Options) (*task.Runner, error) {
+	c, err := p.config()
+	if err != nil {
+		return nil, err
+	}
+	if p.flags.outputs != "" {
+		if err := os.MkdirAll(p.flags.outputs, 0o700); err != nil {
+			return nil, (&contracts.Error{Code: contracts.CodeFailed, Stage: contracts.StageStore, Message: "directory for outputs: " + err.Error()}).Because(err)
+		}
+	}
+	return p.tasks(c, opts)
+}
+
 // tasks is what runs tasks, so many at once, to be closed.
 func (p *program) tasks(c *config.Config, opts task.Options) (*task.Runner, error) {
 	store, err := p.openCache(c)
@@ -83,7 +92,9 @@ func (p *program) tasks(c *config.Config, opts task.Options) (*task.Runner, erro
 		return nil, err
 	}
 	opts.Config, opts.Cache, opts.Environ = c, store, p.env.Environ
-	opts.Supervisor = p.supervisor()
+	if opts.Supervisor == nil {
+		opts.Supervisor = p.supervisor()
+	}
 	opts.Source = func(name string) (cache.Source, error) { return p.repository(c, name) }
 	opts.Storage = storageOf(c)
 	return task.NewRunner(opts), nil

@@ -39,11 +39,16 @@ type hostile struct {
 //	prints at import, closed streams, 200 MB    internal/wire, TestWhateverIsPrinted, TestMegabytesOfOutput
 //	bytes of every kind, the cap of inline ones internal/wire, TestRunTakesEveryKindOfBytes
 //	a missing dependency is the first error     TestScript/exec_errors
+//	the smoke bundle, two scenarios             TestScript/exec_acceptance
+//	a pull from a registry that misbehaves      modelops-bundle/bundleoci: TestPullFaults, which lists the rows
+//
+// What bounds a fork bomb (proc017) is the control group's limit, docs/worker.md: here it
+// bounds itself, and is killed whole.
 func hostileRows(notes, bundle string) map[string]hostile {
 	frame := func(head string) string { return fmt.Sprintf("os.write(201, %s); time.sleep(1000)", head) }
 	child := fmt.Sprintf("\nif os.fork() == 0:\n    open(%q + '/%%d.pid' %% os.getpid(), 'w').close(); time.sleep(1000)\nwhile not os.listdir(%q): time.sleep(0.01)\n", notes, notes)
 	daemon := fmt.Sprintf("\nif os.fork() == 0:\n    os.setsid()\n    if os.fork(): os._exit(0)\n    open(%q + '/%%d.pid' %% os.getpid(), 'w').close(); time.sleep(1000)\nwhile not os.listdir(%q): time.sleep(0.01)\n", notes, notes)
-	bomb := fmt.Sprintf("\nfor _ in range(100):\n    if os.fork() == 0:\n        open(%q + '/%%d.pid' %% os.getpid(), 'w').close(); time.sleep(1000)\ntime.sleep(1000)", notes)
+	bomb := fmt.Sprintf("\nfor n in range(100):\n    if os.fork() == 0:\n        n %% 2 and os.setsid(); open(%q + '/%%d.pid' %% os.getpid(), 'w').close(); time.sleep(1000)\ntime.sleep(1000)", notes)
 	return map[string]hostile{
 		"proc001 a valid result":                {do: "pass"},
 		"proc002 exit 1 after a traceback":      {do: "sys.stderr.write('ValueError: the reason\\n'); os._exit(1)", code: contracts.CodeExit, says: "exit code 1", tail: "ValueError: the reason"},

@@ -54,7 +54,7 @@ func TestKilledAtRandom(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	t.Logf("%d kills, %d answers", kills, len(f.answers))
+	f.busy(kills)
 	f.survivors()
 	f.answered()
 	f.cache()
@@ -68,6 +68,8 @@ type farm struct {
 
 	mu      sync.Mutex
 	answers map[string]*contracts.SimReturn // by task
+	built   int                             // environments that were begun
+	torn    int                             // of these, killed before their first task
 }
 
 const seeded = `
@@ -134,10 +136,15 @@ func (f *farm) task(bundle int, seed uint64) contracts.SimTask {
 
 // life is one worker from its start to its violent end.
 func (f *farm) life(random *rand.Rand) {
-	if random.IntN(10) == 0 { // others fetch again what nobody uses just now
-		_ = f.command("cache", "gc", "--max-bytes", "1").Run()
+	if random.IntN(6) == 0 { // others fetch and build again what nobody uses just now
+		f.collect(random)
 	}
 	cmd := f.command("exec", "--stream", "--quiet", "--outputs", f.path("outputs"))
+	if random.IntN(2) == 0 { // or all would take what the first one built
+		cmd.Env = append(slices.Clip(f.environ), "MODELOPS_ENVIRONMENTS=off")
+	}
+	var words strings.Builder
+	cmd.Stderr = &words
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		f.Error(err)
@@ -152,18 +159,15 @@ func (f *farm) life(random *rand.Rand) {
 		f.Error(err)
 		return
 	}
-	longest := time.Second
+	bundle, longest := random.IntN(3), 2*time.Second
 	if random.IntN(3) == 0 {
-		longest = 6 * time.Second // long enough for an environment
+		bundle, longest = 3+random.IntN(2), 12*time.Second // an environment, and long enough for it
 	}
 	timer := time.AfterFunc(time.Duration(random.Int64N(int64(longest))), func() { _ = cmd.Process.Kill() })
 	defer timer.Stop()
 	reader := bufio.NewReader(out)
+	environments := 0 // that it answered tasks with
 	for {
-		bundle := random.IntN(3)
-		if random.IntN(8) == 0 {
-			bundle = 3 + random.IntN(2) // whose environment takes long
-		}
 		data, err := json.Marshal(f.task(bundle, random.Uint64()))
 		if err == nil {
 			_, err = in.Write(append(data, '\n'))
@@ -176,8 +180,27 @@ func (f *farm) life(random *rand.Rand) {
 			break // it is dead
 		}
 		f.keep(line)
+		environments += bundle / 3
+		bundle = random.IntN(len(f.bundles))
 	}
 	_, _ = io.Copy(io.Discard, reader)
+	_ = cmd.Wait() // "killed"
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	begun := strings.Count(words.String(), "installing the dependencies")
+	f.built += begun
+	f.torn += max(0, begun-environments) // and more, where one was there already
+}
+
+// collect removes what nobody uses, and may be killed while it does.
+func (f *farm) collect(random *rand.Rand) {
+	cmd := f.command("cache", "gc", "--max-bytes", "1")
+	if err := cmd.Start(); err != nil {
+		f.Error(err)
+		return
+	}
+	timer := time.AfterFunc(time.Duration(random.Int64N(int64(time.Second))), func() { _ = cmd.Process.Kill() })
+	defer timer.Stop()
 	_ = cmd.Wait()
 }
 
@@ -191,6 +214,20 @@ func (f *farm) keep(line []byte) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.answers[result.TaskID] = result
+}
+
+// busy says what there was to disturb: without it the rest would show nothing.
+func (f *farm) busy(kills int) {
+	fetched := 0
+	for _, request := range f.registry.Requests() {
+		if strings.HasPrefix(request, "GET ") && strings.Contains(request, "/blobs/") {
+			fetched++
+		}
+	}
+	f.Logf("%d kills; %d answers, %d blobs fetched, %d environments begun, %d or more of them torn", kills, len(f.answers), fetched, f.built, f.torn)
+	if len(f.answers) == 0 || fetched <= len(f.bundles) || f.torn == 0 {
+		f.Error("too little was going on")
+	}
 }
 
 // survivors run each bundle once more, without a kill.

@@ -34,6 +34,7 @@ type flags struct {
 	report, task    string
 	resources       string
 	stream, dryRun  bool
+	delete          bool
 	repeat          int
 	maxBytes        int64
 	olderThan       string

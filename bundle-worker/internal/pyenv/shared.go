@@ -37,9 +37,12 @@ type Registry interface {
 	Push(ctx context.Context, root *os.Root, sources []bundle.Source, opts bundleoci.PushOptions) (*bundleoci.PushResult, error)
 }
 
-const requestFile = "request.json" // what an environment was made for
+const (
+	requestFile = "request.json" // what an environment was made for
+	tagPrefix   = "env-"         // of its tag; its key follows
+)
 
-func (p buildPlan) tag() string { return "env-" + sharedKey(p.asked) }
+func (p buildPlan) tag() string { return tagPrefix + sharedKey(p.asked) }
 
 // pull fills dir with the environment that another node built.
 func (p buildPlan) pull(ctx context.Context, dir string) error {

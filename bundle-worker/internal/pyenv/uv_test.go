@@ -9,25 +9,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/pyenv/pyenvtest"
 )
 
-// withUV puts the real uv in front of PATH, from PyPI.
+// withUV puts the real uv in front of PATH.
 func withUV(t *testing.T) {
 	t.Helper()
-	tools := filepath.Join(t.TempDir(), "tools")
-	for _, argv := range [][]string{
-		{"python3", "-m", "venv", tools},
-		{filepath.Join(tools, "bin", "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:", "uv==0.13.9"},
-	} {
-		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v", out, err)
-		}
-	}
-	bin := t.TempDir() // uv alone: the tools' python3 is not the worker's
-	if err := os.Symlink(filepath.Join(tools, "bin", "uv"), filepath.Join(bin, "uv")); err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("PATH", bin+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	t.Setenv("PATH", pyenvtest.UV(t)+string(filepath.ListSeparator)+os.Getenv("PATH"))
 }
 
 // With uv and with pip, a bundle gets the same; uv honours its lock.

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"io"
 	"runtime"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -97,6 +99,24 @@ func TestCall(t *testing.T) {
 	if err := conn.Call("echo", "text", &number); err == nil || !strings.Contains(err.Error(), "another form") {
 		t.Errorf("a result of another form: %v", err)
 	}
+}
+
+// TestCallFromMany has fifteen callers on one connection: each gets its own answers.
+func TestCallFromMany(t *testing.T) {
+	conn := serve(t, func(_ string, params json.RawMessage) (any, *rpc.Error) { return params, nil })
+	var callers sync.WaitGroup
+	for caller := range 15 {
+		callers.Go(func() {
+			for n := range 40 {
+				want, got := strings.Repeat(strconv.Itoa(caller), n*100), ""
+				if err := conn.Call("echo", want, &got); err != nil || got != want {
+					t.Errorf("caller %d got %d bytes of %d: %v", caller, len(got), len(want), err)
+					return
+				}
+			}
+		})
+	}
+	callers.Wait()
 }
 
 func TestCallRefusesAnswersToOtherRequests(t *testing.T) {

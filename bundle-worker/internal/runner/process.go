@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"slices"
 	"strconv"
 	"sync"
@@ -73,7 +72,7 @@ type Process struct {
 	Output *Capture
 
 	supervisor *Supervisor
-	guard      *exec.Cmd
+	guard      int // its process
 	orders     *os.File
 	kills      uint64 // by the kernel for memory, when the process started
 	blamed     uint64 // of the supervisor, likewise
@@ -121,17 +120,8 @@ func (s *Supervisor) Start(spec Spec) (*Process, error) {
 	s.mu.Lock()
 	p.blamed = s.blamed
 	s.mu.Unlock()
-	p.guard = &exec.Cmd{
-		Path: s.Program, Args: []string{"bundle-worker", GuardArgument, strconv.Itoa(len(spec.Files))},
-		Env: []string{"GORACE=atexit_sleep_ms=0"}, Dir: "/", // tests with the race detector are not to wait for it here
-		Stdout: or(spec.Stdout, output), Stderr: or(spec.Stderr, output),
-		ExtraFiles:  append(append([]*os.File{}, spec.Files...), ordersR, reportsW),
-		SysProcAttr: &syscall.SysProcAttr{Setpgid: !spec.SameGroup},
-	}
-	if spec.Stdin != nil {
-		p.guard.Stdin = spec.Stdin
-	}
-	if err := s.launch(p, spec, reportsR); err != nil {
+	files := append(append([]*os.File{spec.Stdin, or(spec.Stdout, output), or(spec.Stderr, output)}, spec.Files...), ordersR, reportsW)
+	if err := s.launch(p, spec, files, reportsR); err != nil {
 		capture.close()
 		_, _ = ordersW.Close(), reportsR.Close()
 		return nil, err
@@ -147,26 +137,25 @@ func or(f, fallback *os.File) *os.File {
 }
 
 // launch starts the guard, hands it the order and waits until the process runs.
-func (s *Supervisor) launch(p *Process, spec Spec, reports *os.File) error {
+func (s *Supervisor) launch(p *Process, spec Spec, files []*os.File, reports *os.File) (err error) {
 	s.mu.Lock()
-	err := p.guard.Start()
+	p.guard, err = s.startGuard(spec, files)
 	if err == nil {
-		s.guards[p.guard.Process.Pid] = true
+		s.guards[p.guard] = true
 	}
 	s.mu.Unlock()
 	if err != nil {
 		return err
 	}
 	in := bufio.NewReader(reports)
-	prepareErr, err := s.order(p, spec)
+	prepareErr, err := s.order(p, &spec)
 	var first report
 	if err == nil {
 		first, err = readReport(in)
 	}
 	if err != nil || first.Pid == 0 {
 		_ = p.orders.Close()
-		_ = p.guard.Wait()
-		s.forget(p)
+		s.bury(p)
 		if prepareErr != nil {
 			return prepareErr
 		}
@@ -181,14 +170,33 @@ func (s *Supervisor) launch(p *Process, spec Spec, reports *os.File) error {
 	return nil
 }
 
+// startGuard starts a guard with these descriptors; nil is nothing to read. os/exec would
+// start a process of its own before the first one, to see how this kernel waits for them.
+func (s *Supervisor) startGuard(spec Spec, files []*os.File) (pid int, err error) {
+	if files[0] == nil {
+		if files[0], err = os.Open(os.DevNull); err != nil {
+			return 0, err
+		}
+		defer func() { _ = files[0].Close() }()
+	}
+	fds := make([]uintptr, len(files))
+	for i, f := range files {
+		fds[i] = f.Fd()
+	}
+	return syscall.ForkExec(s.Program, []string{"bundle-worker", GuardArgument, strconv.Itoa(len(spec.Files))}, &syscall.ProcAttr{
+		Dir: "/", Files: fds, Env: []string{"GORACE=atexit_sleep_ms=0"}, // tests with the race detector are not to wait for it here
+		Sys: &syscall.SysProcAttr{Setpgid: !spec.SameGroup},
+	})
+}
+
 // order tells the guard first what it is to remove if the worker dies, and only then has
 // that made; and then what to run. Both errors are of what came before the guard's answer.
-func (s *Supervisor) order(p *Process, spec Spec) (prepareErr, err error) {
+func (s *Supervisor) order(p *Process, spec *Spec) (prepareErr, err error) {
 	if err := p.tell(order{Scratch: spec.Scratch}); err != nil {
 		return nil, err
 	}
 	if spec.Prepare != nil {
-		if err := spec.Prepare(&spec); err != nil {
+		if err := spec.Prepare(spec); err != nil {
 			return err, err
 		}
 	}
@@ -219,8 +227,7 @@ func readReport(in *bufio.Reader) (report, error) {
 func (p *Process) await(in *bufio.Reader, reports *os.File) {
 	last, err := readReport(in)
 	_, _ = io.Copy(io.Discard, in)
-	_ = p.guard.Wait()
-	p.supervisor.forget(p)
+	p.supervisor.bury(p)
 	lost := err != nil || !last.Ended
 	if lost {
 		p.supervisor.sweep()
@@ -253,10 +260,16 @@ func (s *Supervisor) blame(p *Process) bool {
 	return true
 }
 
-func (s *Supervisor) forget(p *Process) {
+// bury waits for a guard's end.
+func (s *Supervisor) bury(p *Process) {
+	for {
+		if _, err := syscall.Wait4(p.guard, nil, 0, nil); !errors.Is(err, syscall.EINTR) {
+			break
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.guards, p.guard.Process.Pid)
+	delete(s.guards, p.guard)
 }
 
 // sweep kills what a guard that was killed itself left behind. By now these are below this
@@ -316,7 +329,7 @@ func (p *Process) end(how string, grace time.Duration) Exit {
 	case <-timer.C:
 		// The guard does not answer: somebody stopped it. Its end kills the process, and
 		// what the process leaves becomes ours.
-		_ = p.guard.Process.Kill()
+		_ = syscall.Kill(p.guard, syscall.SIGKILL)
 	}
 	return p.Wait()
 }

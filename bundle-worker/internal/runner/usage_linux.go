@@ -14,7 +14,7 @@ import (
 // Pages that processes share after a fork count for each of them in a first sum, which is
 // cheap. Only if that is more than enough, each counts for its part of them.
 func memoryUsed(p *Process, enough int64) (used int64, processes int) {
-	pids := below(p.guard.Process.Pid)
+	pids := below(p.guard)
 	for _, pid := range pids {
 		if own := sumKiB(pid, "status", "RssAnon:", "RssShmem:", "VmSwap:"); own > 0 {
 			used += own

@@ -27,7 +27,7 @@ func resolveInterpreter(ctx context.Context, python string) (string, error) {
 	if _, err := io.ReadFull(f, begin[:]); err != nil || !bytes.Equal(begin[:], []byte("#!")) {
 		return python, nil
 	}
-	cmd := exec.CommandContext(ctx, python, "-I", "-c", "import sys; print(sys.executable)")
+	cmd := exec.CommandContext(ctx, python, "-I", "-S", "-c", "import sys; print(sys.executable)")
 	cmd.Dir = "/" // a bundle's own .python-version does not choose
 	out, err := cmd.Output()
 	if err != nil {

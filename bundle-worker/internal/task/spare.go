@@ -15,6 +15,7 @@ type spares struct {
 	enabled bool
 
 	mu     sync.Mutex
+	ahead  *wire.Ahead // for the first process; nil for none
 	fits   spareKey
 	spare  *wire.Session // nil for none
 	closed bool
@@ -30,6 +31,11 @@ type spareKey struct {
 // start is a session as [wire.Start] has it, of the spare if it fits. Another one is made
 // for the next.
 func (s *spares) start(ctx context.Context, l wire.Launch) (*wire.Session, error) {
+	if ahead := s.takeAhead(); ahead != nil {
+		if session, err := ahead.Start(ctx, l); err == nil {
+			return session, nil
+		} // what failed here fails again, and is told then
+	}
 	if !s.enabled {
 		return wire.Start(ctx, l)
 	}
@@ -41,6 +47,14 @@ func (s *spares) start(ctx context.Context, l wire.Launch) (*wire.Session, error
 		spare.Close() // it may have died while it waited
 	}
 	return wire.Start(ctx, l)
+}
+
+func (s *spares) takeAhead() *wire.Ahead {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ahead := s.ahead
+	s.ahead = nil
+	return ahead
 }
 
 func (s *spares) take(fits spareKey) *wire.Session {
@@ -72,6 +86,9 @@ func (s *spares) make(l wire.Launch) {
 }
 
 func (s *spares) close() {
+	if ahead := s.takeAhead(); ahead != nil {
+		ahead.Drop()
+	}
 	s.mu.Lock()
 	s.closed = true
 	if s.spare != nil {

@@ -44,6 +44,9 @@ type Options struct {
 	Warm    int       // processes that may be there at once
 	// Spare keeps an interpreter started beside them, for the next process.
 	Spare bool
+	// Ahead is the beginning of the first process, which the runner starts or drops; nil
+	// for none.
+	Ahead *wire.Ahead
 }
 
 // Ask says how one task is run.
@@ -86,7 +89,7 @@ type Stats struct {
 // NewRunner makes a runner. The caller closes it.
 func NewRunner(opts Options) *Runner {
 	r := &Runner{
-		Options: opts, spares: spares{enabled: opts.Spare}, slots: make(chan struct{}, max(1, opts.Slots)), draining: make(chan struct{}),
+		Options: opts, spares: spares{enabled: opts.Spare, ahead: opts.Ahead}, slots: make(chan struct{}, max(1, opts.Slots)), draining: make(chan struct{}),
 		processes: pool.New[key, *process](pool.Options{
 			Max: opts.Warm, Memory: opts.Config.WarmMemory, Tasks: opts.Config.WarmTasks, Age: opts.Config.WarmAge,
 		}),

@@ -65,6 +65,11 @@ func Start(ctx context.Context, l Launch) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
+	return bind(ctx, s, l)
+}
+
+// bind is [Session.Bind], or the end of the session.
+func bind(ctx context.Context, s *Session, l Launch) (*Session, error) {
 	if err := s.Bind(ctx, l.Bundle, l.Memory); err != nil {
 		s.Close()
 		return nil, err
@@ -75,12 +80,17 @@ func Start(ctx context.Context, l Launch) (*Session, error) {
 // Spawn starts a session that is no bundle's yet, see [Session.Bind], without waiting for
 // it. The caller closes it.
 func Spawn(l Launch) (*Session, error) {
+	return spawn(l.Supervisor, func() (Launch, error) { return l, nil })
+}
+
+// spawn starts a session of what launch says, which is asked when the guard is under way.
+func spawn(supervisor *runner.Supervisor, launch func() (Launch, error)) (*Session, error) {
 	scratch, err := runner.NewScratch()
 	if err != nil {
 		return nil, cannotPrepare(err)
 	}
 	s := &Session{scratch: scratch}
-	if err := s.start(l); err != nil {
+	if err := s.start(supervisor, launch); err != nil {
 		_ = scratch.Remove()
 		return nil, err
 	}
@@ -114,7 +124,7 @@ func WriteHarness(dir string) (string, error) {
 	return filepath.Join(dir, "harness", "harness.py"), err
 }
 
-func (s *Session) start(l Launch) error {
+func (s *Session) start(supervisor *runner.Supervisor, launch func() (Launch, error)) error {
 	requests, out, err := os.Pipe()
 	if err != nil {
 		return cannotPrepare(err)
@@ -126,8 +136,8 @@ func (s *Session) start(l Launch) error {
 		return cannotPrepare(err)
 	}
 	defer answers.Close()
-	s.process, err = l.Supervisor.Start(runner.Spec{
-		Path: l.Interpreter, Dir: "/", Files: []*os.File{requests, answers}, Scratch: s.scratch.Dir, Remove: true,
+	s.process, err = supervisor.Start(runner.Spec{
+		Dir: "/", Files: []*os.File{requests, answers}, Scratch: s.scratch.Dir, Remove: true,
 		Prepare: func(spec *runner.Spec) error {
 			if err := s.scratch.Make(); err != nil {
 				return err
@@ -140,8 +150,10 @@ func (s *Session) start(l Launch) error {
 			if err != nil {
 				return err
 			}
-			spec.Args, spec.Env = []string{program}, runner.Environ(l.Environ, l.Cores, idle.Environment())
-			return nil
+			l, err := launch()
+			spec.Path, spec.Args = l.Interpreter, []string{program}
+			spec.Env = runner.Environ(l.Environ, l.Cores, idle.Environment())
+			return err
 		},
 	})
 	if err != nil {

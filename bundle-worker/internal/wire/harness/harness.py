@@ -28,11 +28,12 @@ INTERNAL, FAILED, NO_METHOD = -32603, -32000, -32601
 HERE = os.path.dirname(os.path.abspath(__file__))
 THIS = sys.modules[__name__]
 PARTS = {}  # sources, and modules once they were needed
+KNOWN = {}  # what is in the places on the path that are no bundle's
 
 
 def read_parts():
     """Reads the other files: a model may remove them."""
-    for name in ("byhand", "failure", "packages", "target"):
+    for name in ("byhand", "failure", "target"):
         with open(os.path.join(HERE, name + ".py"), encoding="utf-8") as stream:
             PARTS[name] = stream.read()
 
@@ -67,7 +68,7 @@ class Harness:
         os.set_inheritable(self.streams[0], False)
         os.set_inheritable(self.streams[1], False)
         self.environ = dict(os.environ)
-        part("packages").look()  # before anybody waits for it
+        look_for_packages()  # before anybody waits for it
 
     def serve(self):
         methods = {"initialize": self.initialize, "load": self.load, "run": self.run, "evaluate": self.evaluate}
@@ -113,7 +114,7 @@ class Harness:
         os.chdir(bundle)
         set_path(bundle)
         machine = os.uname()
-        packages, wires = part("packages").installed()
+        packages, wires = installed()
         return {
             "python": sys.version.split()[0],
             "platform": sys.platform + "-" + machine.machine,
@@ -125,9 +126,9 @@ class Harness:
     def explain_stops(self):
         """Has the process say where it is when it is told to end."""
         import faulthandler
-        import signal
+        import _signal  # signal itself makes enumerations of all its names
 
-        faulthandler.register(signal.SIGTERM, file=self.streams[1], all_threads=True, chain=True)
+        faulthandler.register(_signal.SIGTERM, file=self.streams[1], all_threads=True, chain=True)
 
     def load(self, target):
         self.explain_stops()
@@ -186,6 +187,87 @@ def set_path(bundle):
     sys.path[0:1] = [path for path in (bundle, os.path.join(bundle, "src")) if os.path.isdir(path)]
 
 
+def look_for_packages():
+    """Looks at the places on the path ahead of time, all but this program's own."""
+    for place in sys.path[1:]:
+        KNOWN[place] = list(distributions(place))
+
+
+def installed():
+    """The distributions on the path with their versions, and those that are a wire."""
+    packages, wires = {}, []
+    for place in sys.path:
+        for name, version, path in KNOWN.get(place) or distributions(place):
+            if name in packages:
+                continue  # an earlier place on the path is the one that is imported
+            packages[name] = version
+            wires.extend(wires_of(path, name))
+    return packages, wires
+
+
+def distributions(place):
+    try:
+        names = os.listdir(place or ".")
+    except OSError:
+        return
+    for entry in sorted([name for name in names if name.endswith((".dist-info", ".egg-info"))]):
+        stem, extension = os.path.splitext(entry)
+        path = os.path.join(place, entry)
+        yield distribution(path, stem, extension) + (path,)
+
+
+def distribution(path, stem, extension):
+    name, dash, version = stem.rpartition("-")
+    if extension == ".egg-info":
+        parts = stem.split("-")
+        name, version = parts[0], parts[1] if len(parts) > 1 else ""
+        if not version:
+            version = read_version(path)
+    elif not dash:
+        name, version = stem, ""
+    return normal(name), version
+
+
+def normal(name):
+    """A distribution's name as indexes compare it. No regular expression: compiling one takes
+    longer than all names together."""
+    name = name.lower().replace("_", "-").replace(".", "-")
+    while "--" in name:
+        name = name.replace("--", "-")
+    return name
+
+
+def read_version(path):
+    file = os.path.join(path, "PKG-INFO") if os.path.isdir(path) else path
+    try:
+        with open(file, encoding="utf-8", errors="replace") as stream:
+            for line in stream:
+                if line.startswith("Version:"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return ""
+
+
+def wires_of(path, name):
+    """The entry points of a distribution in the group modelops.wire."""
+    try:
+        with open(os.path.join(path, "entry_points.txt"), encoding="utf-8", errors="replace") as stream:
+            lines = stream.read().splitlines()
+    except OSError:
+        return []
+    wires, inside = [], False
+    for line in lines:
+        line = line.strip()
+        if line.startswith("["):
+            inside = line == "[modelops.wire]"
+        elif inside and "=" in line and line[0] not in "#;":
+            key, _, value = line.partition("=")
+            target = value.partition("[")[0].strip()  # extras are of no use here
+            wires.append({"name": key.strip(), "value": target, "distribution": name})
+    return wires
+
+
 def find(bundle, target):
     """The wire that a target names, module:function or file.py:function."""
     place, _, name = target.partition(":")
@@ -202,8 +284,6 @@ def find(bundle, target):
 
 def load_file(bundle, place):
     """Imports a file of the bundle, as a module of the name it has on the path if it has one."""
-    import importlib.util
-
     file = os.path.join(bundle, place)
     if not os.path.isfile(file):
         raise Failure("wire_missing", "the bundle has no file " + place)
@@ -214,14 +294,30 @@ def load_file(bundle, place):
             continue
         if name.split(".")[0] in sys.modules:
             continue  # the standard library's, and imported already
-        spec = importlib.util.find_spec(name)
+        spec = find_spec(name)
         if spec is not None and spec.origin is not None and os.path.realpath(spec.origin) == os.path.realpath(file):
             return load_module(name)
+    import importlib.util
+
     spec = importlib.util.spec_from_file_location("modelops_wire", file)
     module = importlib.util.module_from_spec(spec)
     sys.modules["modelops_wire"] = module
     spec.loader.exec_module(module)
     return module
+
+
+def find_spec(name):
+    """Where a module would be imported from. importlib.util says it too, and takes as long to
+    import as all the rest of a call; it is needed for what lies in packages."""
+    if "." in name:
+        import importlib.util
+
+        return importlib.util.find_spec(name)
+    for finder in sys.meta_path:
+        spec = finder.find_spec(name, None) if hasattr(finder, "find_spec") else None
+        if spec is not None:
+            return spec
+    return None
 
 
 def check(outputs):
@@ -255,9 +351,8 @@ def parse(text):
 
 
 def load_module(name):
-    import importlib
-
-    return importlib.import_module(name)
+    __import__(name)
+    return sys.modules[name]
 
 
 def flush():
