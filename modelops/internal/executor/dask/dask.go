@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -298,6 +299,7 @@ func (r *running) settle(ctx context.Context, held *batch, line *line) error {
 			r.again = append(r.again, a)
 			continue
 		}
+		nameWorker(result, line.Worker)
 		r.pace.add(result.Seconds, len(got.Return))
 		if err := r.finish(ctx, a.task, result); err != nil {
 			return err
@@ -311,6 +313,15 @@ func (r *running) settle(ctx context.Context, held *batch, line *line) error {
 // other networks.
 func another(e *contracts.Error) bool {
 	return e.Retryable || e.Code == contracts.CodeDiskFull || e.Code == contracts.CodeUnavailable
+}
+
+// nameWorker has an error that may be the machine's say which one that is.
+func nameWorker(result *contracts.SimReturn, worker string) {
+	if result.Error != nil && another(result.Error) && worker != "" && !strings.Contains(result.Error.Message, worker) {
+		named := *result.Error
+		named.Message += ", on worker " + worker
+		result.Error = &named
+	}
 }
 
 // finish sends a task's result.

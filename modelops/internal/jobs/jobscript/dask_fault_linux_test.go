@@ -43,7 +43,7 @@ func TestDaskWorkerFaults(t *testing.T) {
 	stop(t, full)
 	_, _, _ = c.run("jobs", "submit", "study.json", "--no-cache", "--wait")
 	s := c.status("latest")
-	if s.State != "FAILED" || s.Tasks["failed"] != 1 || len(s.Errors) != 1 || s.Errors[0].Error.Code != "unavailable" || !strings.Contains(s.Errors[0].Error.Message, "does not answer") {
+	if s.State != "FAILED" || s.Tasks["failed"] != 1 || len(s.Errors) != 1 || s.Errors[0].Error.Code != "unavailable" || !regexp.MustCompile("registry .*does not answer.*on worker tcp://").MatchString(s.Errors[0].Error.Message) {
 		t.Errorf("%+v", s)
 	}
 	stop(t, cutOff)
@@ -183,11 +183,19 @@ class Answer(http.server.BaseHTTPRequestHandler):
         connection.request("POST", self.path, task, dict(self.headers))
         answer = connection.getresponse()
         status, body = answer.status, answer.read()
-        i = json.loads(task)["params"]["i"]
-        spoilt = {3: b"no JSON\n\n\"", 5: body[:-9], 7: body.replace(json.loads(body)["task_id"].encode(), b"f" * 64), 9: b" " * (129 << 20), 11: b"\xff\x00" * 99}
-        if i == 13:
-            status, spoilt[i] = 400, b'{"error":{"code":"unsupported","stage":"run","message":"no thirteens"}}'
-        body = spoilt.get(i, body)
+        i = json.loads(task)["params"]["values"]["i"]
+        if i == 3:
+            body = b"no JSON\n\n\""
+        elif i == 5:
+            body = body[:-9]
+        elif i == 7:
+            body = body.replace(json.loads(body)["task_id"].encode(), b"f" * 64)
+        elif i == 9:
+            body = b" " * (129 << 20)
+        elif i == 11:
+            body = b"\xff\x00" * 99
+        elif i == 13:
+            status, body = 400, b'{"error":{"code":"unsupported","stage":"run","message":"no thirteens"}}'
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
