@@ -55,6 +55,27 @@ func TestDaskWorkerFaults(t *testing.T) {
 	}
 }
 
+// A task that is tried again, and whose worker goes then, is not waited for.
+func TestDaskRetryOutlivesItsWorker(t *testing.T) {
+	c := newCluster(t, "2026.8.0", false)
+	c.study(40, slowly(0.5))
+	cutOff := c.cutOff()
+	first := c.worker([]string{"MODELOPS_BUNDLES_CACHE_DIR=" + t.TempDir()})
+	c.threads(2)
+	id := strings.TrimSpace(c.must("jobs", "submit", "study.json"))
+	c.until(id, func(s jobStatus) bool {
+		return s.Tasks["succeeded"] > 3 && strings.Contains(c.must("jobs", "logs", id), "is tried again")
+	})
+	c.worker([]string{"MODELOPS_BUNDLES_CACHE_DIR=" + t.TempDir()})
+	c.threads(3)
+	stop(t, cutOff)
+	if err := first.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	c.until(id, func(s jobStatus) bool { return s.State != "RUNNING" && s.State != "SUBMITTED" })
+	c.checkRows(id, 40)
+}
+
 // cutOff starts a worker whose registry does not answer.
 func (c *cluster) cutOff() *exec.Cmd {
 	c.t.Helper()
