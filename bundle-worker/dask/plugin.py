@@ -5,7 +5,9 @@ and distributed, nothing of ours, and not the driver's version of Python. It run
 driver's bridge, in the scheduler and in the workers.
 """
 
+import asyncio
 import contextlib
+import fcntl
 import hashlib
 import http.client
 import io
@@ -16,6 +18,7 @@ import platform
 import select
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -32,6 +35,10 @@ STOP_SECONDS = 10  # for it to end the simulations that run
 CLOSE_SECONDS = 60  # for a worker that cannot run tasks to close
 DEATH_SECONDS = 2  # for one that does not answer to be gone
 BUSY_SECONDS = 0.05  # between two tries at a server whose queue is full
+YOUNG_SECONDS = 600  # in which a server may not have taken its directory's lock yet
+RESULT_MOST = 128 << 20  # bytes of a task's result: outputs that are large go to the storage
+
+PREFIX = "modelops-serve-"  # of a server's directories
 
 log = logging.getLogger("distributed.worker.modelops")
 
@@ -48,18 +55,36 @@ def travel(attribute, *arguments):
     return eval, (expression, {"name": __name__, "source": SOURCE, "arguments": arguments})
 
 
-class Announce(SchedulerPlugin):
-    """Has the scheduler know this module: recent ones look at what they pass on."""
+class Owner(SchedulerPlugin):
+    """Takes the job's plugin off the cluster when the job's client has gone, which had no
+    time to do that if it was killed, or its machine died. That also ends what runs of the
+    job. While it is there, the scheduler knows this module: recent ones look at what they
+    pass on."""
 
-    name = "modelops-module"
-    idempotent = True
+    def __init__(self, job, client):
+        self.job, self.client = job, client
+        self.name = "modelops-owner-" + job
+        self.removal = None
 
     def __reduce__(self):
-        return travel("Announce")
+        return travel("Owner", self.job, self.client)
+
+    def remove_client(self, scheduler, client):
+        if client == self.client:
+            scheduler.remove_plugin(name=self.name)
+            self.removal = asyncio.ensure_future(self.remove(scheduler))
+
+    async def remove(self, scheduler):
+        with contextlib.suppress(ValueError):  # the client did it
+            await scheduler.unregister_worker_plugin(None, plugin_name(self.job))
 
 
 class Unusable(Exception):
     """A worker that cannot run tasks, with what its people must know."""
+
+
+class Refused(Exception):
+    """An answer that is the task's end: an error as results have it."""
 
 
 class Missing(Exception):
@@ -76,8 +101,8 @@ class Serve(WorkerPlugin):
 
     def __init__(self, order, program):
         self.order, self.program = order, program
-        self.name = "modelops-" + order["job"]
-        self.process = self.directory = self.worker = None
+        self.name = plugin_name(order["job"])
+        self.process = self.directory = self.unpacked = self.worker = None
         self.running = {}  # connections of tasks that run, by key
         self.stopped = set()
         self.lock = threading.Lock()
@@ -125,8 +150,10 @@ class Serve(WorkerPlugin):
             self.launch()
 
     def start(self, worker):
-        # Sockets have short names, which a worker's own directory may not be.
-        self.directory = tempfile.mkdtemp(prefix="modelops-")
+        # Sockets have short names, and are in places that are nobody else's, which a
+        # worker's own directory may not be.
+        sweep()
+        self.directory = tempfile.mkdtemp(prefix=PREFIX)
         program = self.find()
         arguments = [program, "serve", "--until-eof", "--quiet", "--slots", str(slots(worker)), "--socket", self.socket()]
         if self.order["environment"] and not has_environment():
@@ -173,7 +200,9 @@ class Serve(WorkerPlugin):
         data = zlib.decompress(self.program, bufsize=self.order["size"])
         if hashlib.sha256(data).hexdigest() != self.order["digest"]:
             raise Unusable("bundle-worker came from the driver with another digest than the driver's")
-        file = os.path.join(self.directory, "bundle-worker")
+        # Dask removes a worker's directory for one that was killed.
+        self.unpacked = tempfile.mkdtemp(prefix="bundle-worker-", dir=self.worker.local_directory)
+        file = os.path.join(self.unpacked, "bundle-worker")
         with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o700), "wb") as out:
             out.write(data)
         return file
@@ -200,6 +229,8 @@ class Serve(WorkerPlugin):
                 return body
             if status == 503 and process:
                 self.drained(process)
+            if 400 <= status < 429:  # of a task that it does not understand
+                raise Refused(refusal(body))
             if status != 429:
                 raise Unusable(f"bundle-worker on {self.worker.address} answered {status}: {body[:2000].decode(errors='replace')}")
             time.sleep(BUSY_SECONDS)
@@ -228,9 +259,10 @@ class Serve(WorkerPlugin):
                 self.process.wait()
             self.process.stdout.close()
             self.process = None
-        if self.directory:
-            shutil.rmtree(self.directory, ignore_errors=True)
-            self.directory = None
+        for directory in (self.directory, self.unpacked):
+            if directory:
+                shutil.rmtree(directory, ignore_errors=True)
+        self.directory = self.unpacked = None
 
 
 class Connection(http.client.HTTPConnection):
@@ -247,7 +279,10 @@ class Connection(http.client.HTTPConnection):
     def post(self, path, body, headers):
         self.request("POST", path, body, dict(headers, **{"Content-Type": "application/json"}))
         answer = self.getresponse()
-        return answer.status, answer.read()
+        data = answer.read(RESULT_MOST + 1)
+        if len(data) > RESULT_MOST:
+            raise Refused(protocol_error(f"the worker's answer has more than {RESULT_MOST >> 20} MiB"))
+        return answer.status, data
 
     def hang_up(self):
         with contextlib.suppress(OSError):
@@ -255,23 +290,27 @@ class Connection(http.client.HTTPConnection):
 
 
 def run(job, tasks, known):
-    """What Dask runs: tasks, each (key, document), one after the other. A task that the
-    server could not run is (key, None, why)."""
-    plugin = get_worker().plugins.get("modelops-" + job)
+    """What Dask runs: tasks, each (key, document), one after the other. It answers with the
+    worker's address and a result for each: (key, text, None), or (key, None, why) for one
+    that the server could not run. What is in the text is not looked at here."""
+    worker = get_worker()
+    plugin = worker.plugins.get(plugin_name(job))
     if plugin is None:
         raise Missing
     results = []
     for key, task in tasks:
         try:
             results.append((key, plugin.run(key, task, known), None))
+        except Refused as problem:
+            results.append((key, json.dumps({"task_id": key, "outputs": {}, "error": problem.args[0]}).encode(), None))
         except Unusable as problem:
             results.append((key, None, str(problem)))
-    return results
+    return worker.address, results
 
 
 def cancel(job, keys, dask_worker=None):
     """Ends tasks on this worker; for Client.run."""
-    plugin = dask_worker.plugins.get("modelops-" + job)
+    plugin = dask_worker.plugins.get(plugin_name(job))
     if plugin:
         plugin.cancel(keys)
 
@@ -300,11 +339,55 @@ class Usable:
     """Whether a worker runs tasks, as it travels."""
 
     def __call__(self, job, dask_worker=None):
-        plugin = dask_worker.plugins.get("modelops-" + job)
+        plugin = dask_worker.plugins.get(plugin_name(job))
         return bool(plugin and plugin.process and plugin.process.poll() is None)
 
     def __reduce__(self):
         return travel("Usable")
+
+
+def plugin_name(job):
+    return "modelops-" + job
+
+
+def protocol_error(message):
+    return {"code": "protocol_error", "stage": "run", "message": message}
+
+
+def refusal(body):
+    """The error with which the server answered."""
+    try:
+        error = json.loads(body)["error"]
+        return error if error["message"] else protocol_error("bundle-worker refuses the task, and says nothing")
+    except (ValueError, KeyError, TypeError):
+        return protocol_error("bundle-worker refuses the task: " + body[:2000].decode(errors="replace"))
+
+
+def sweep():
+    """Removes the directories of servers that were killed together with their workers."""
+    shared = tempfile.gettempdir()
+    for name in os.listdir(shared):
+        path = os.path.join(shared, name)
+        with contextlib.suppress(OSError):
+            found = os.lstat(path)
+            own = name.startswith(PREFIX) and stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+            if own and time.time() - found.st_mtime > YOUNG_SECONDS and not held(path):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def held(directory):
+    """Whether a server lives in it: it has a lock."""
+    try:
+        lock = os.open(os.path.join(directory, "serve.sock.lock"), os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(lock)
+    return False
 
 
 def version(program):

@@ -43,7 +43,7 @@ func (e Exit) Err(what string) *contracts.Error {
 		return &contracts.Error{
 			Code: contracts.CodeOutOfMemory, Stage: contracts.StageRun,
 			Message: fmt.Sprintf("%s %s of memory; the task's limit is %s", who, contracts.FormatMemory(e.Excess.Used), contracts.FormatMemory(e.Excess.Limit)),
-			Hint:    "the limit is resources.memory of the study or of the bundle's .modelops/manifest.json: raise it, or have the model use less",
+			Hint:    "another try ends alike: raise the limit, which is resources.memory of the study or of the bundle's .modelops/manifest.json, or have the model use less",
 		}
 	case e.OutOfMemory:
 		return &contracts.Error{

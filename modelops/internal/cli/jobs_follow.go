@@ -139,6 +139,7 @@ type progress struct {
 	state  jobs.State
 	tenths int
 	kinds  int
+	wait   string // what the driver waits for
 }
 
 func newProgress(c *cli.Context) *progress {
@@ -150,6 +151,10 @@ func (p *progress) update(s *jobs.Status) {
 		command.Warn(p.c, "failed: %s", faultLine(fault))
 	}
 	p.kinds = max(p.kinds, len(s.Errors))
+	if s.Waiting != nil && s.Waiting.For != p.wait {
+		command.Warn(p.c, "the job waits: %s; given up at %s", s.Waiting.For, localTime(s.Waiting.Until))
+		p.wait = s.Waiting.For
+	}
 	done := s.Tasks.Succeeded + s.Tasks.Failed
 	line := fmt.Sprintf("%s: %d of %d tasks", strings.ToLower(string(s.State)), done, s.Tasks.Total)
 	if s.Tasks.Cached > 0 {

@@ -137,6 +137,9 @@ func writeStatus(w io.Writer, job *jobs.Job, s *jobs.Status) {
 	if s.Evaluations != nil {
 		writeCounts(w, "targets", *s.Evaluations)
 	}
+	if s.Waiting != nil {
+		fmt.Fprintf(w, "waiting   %s; given up at %s\n", contracts.Lines(s.Waiting.For), localTime(s.Waiting.Until))
+	}
 	if s.Rate > 0 && !s.State.Ended() {
 		fmt.Fprintf(w, "rate      %.1f tasks/s", s.Rate)
 		if s.SecondsLeft > 0 {

@@ -25,6 +25,7 @@ type Status struct {
 	Rate        float64             `json:"rate,omitempty"`     // tasks run per second
 	SecondsLeft float64             `json:"seconds_left,omitempty"`
 	Driver      *DriverStatus       `json:"driver,omitempty"`
+	Waiting     *Waiting            `json:"waiting,omitempty"` // what its driver waits for
 
 	Last Transition `json:"-"`
 }
@@ -97,6 +98,8 @@ func (c *Catalog) Status(ctx context.Context, job *Job, live Liveness) (*Status,
 			stopped := s.Evaluations.Stopped(s.State)
 			s.Evaluations = &stopped
 		}
+	case progress.Waiting != nil && progress.Token == s.Last.By.Token:
+		s.Waiting = progress.Waiting
 	case s.Rate > 0:
 		s.SecondsLeft = math.Round(float64(s.Tasks.Running+s.Tasks.Pending) / s.Rate)
 	}

@@ -38,8 +38,11 @@ type line struct {
 		Code    string `json:"code"`
 		Message string `json:"message"`
 	} `json:"failed"`
+	Waiting string   `json:"waiting"`
 	Batch   string   `json:"batch"`
+	Worker  string   `json:"worker"` // address of the one that ran the batch
 	Returns []answer `json:"returns"`
+	More    bool     `json:"more"` // the batch has more returns
 	Lost    string   `json:"lost"`
 }
 
@@ -57,24 +60,17 @@ type worker struct {
 	Resources map[string]float64 `json:"resources"`
 }
 
-// answer is [key, result, why there is none].
+// answer is [key, result, why there is none]. The result is what the worker said: it is no
+// result before that was read.
 type answer struct {
 	Key    string
-	Return json.RawMessage
+	Return string
 	Why    string
 }
 
 // UnmarshalJSON reads the three.
 func (a *answer) UnmarshalJSON(data []byte) error {
-	var why *string
-	fields := []any{&a.Key, &a.Return, &why}
-	if err := json.Unmarshal(data, &fields); err != nil {
-		return err
-	}
-	if why != nil {
-		a.Why = *why
-	}
-	return nil
+	return json.Unmarshal(data, &[]any{&a.Key, &a.Return, &a.Why}) // null leaves what is there
 }
 
 // order is what the plugin is told.
@@ -228,8 +224,8 @@ func platform() string {
 	return runtime.GOOS + "/" + cmp.Or(machine[here], runtime.GOARCH)
 }
 
-// maxLine bounds a line of the bridge: a batch of results with all that may be inline.
-const maxLine = 256 << 20
+// maxLine bounds a line of the bridge, which has one large result at most.
+const maxLine = 512 << 20
 
 func (b *bridge) read(out io.Reader) {
 	defer close(b.gone)
@@ -294,16 +290,12 @@ func batchName(number int) string { return "b" + strconv.Itoa(number) }
 
 // submit gives a batch to the cluster. known is the digest of the environment that results
 // need not describe.
-func (b *bridge) submit(name string, attempts []*attempt, needs map[string]float64, known string) error {
+func (b *bridge) submit(name string, attempts []*attempt, documents []string, needs map[string]float64, known string) error {
 	tasks := make([][2]string, len(attempts))
 	for i, a := range attempts {
-		text, err := document(a.task)
-		if err != nil {
-			return err
-		}
-		tasks[i] = [2]string{a.task.Key, text}
+		tasks[i] = [2]string{a.task.Key, documents[i]}
 	}
-	return b.write(map[string]any{"batch": name, "tasks": tasks, "resources": needs, "environment": known})
+	return b.write(map[string]any{"batch": name, "tasks": tasks, "resources": needs, "environment": known, "avoid": attempts[0].avoid})
 }
 
 func (b *bridge) threads() int {

@@ -3,13 +3,14 @@
 Both are lines of JSON. What comes in on standard input:
 
     {"start": {"scheduler", "tls", "plugin" (source), "program" (file), "order", "wait"}}   first
-    {"batch": id, "tasks": [[key, document], ...], "resources": {name: amount}, "environment": known digest}
+    {"batch": id, "tasks": [[key, document], ...], "resources": {name: amount}, "environment": known digest, "avoid": [worker, ...]}
 
 What goes out on standard output:
 
     {"ready": {"distributed": version, "scheduler": version, "workers": [...]}}
-    {"batch": id, "returns": [[key, result, null] or [key, null, why], ...]}
+    {"batch": id, "worker": address, "returns": [[key, result (a text), null] or [key, null, why], ...], "more": true if others follow}
     {"batch": id, "lost": why}
+    {"waiting": for what}                                   until it is ready
     {"workers": [...]}                                      when there are others than before
     {"unusable": {"worker": address, "why": text}}          a worker that closes itself
     {"failed": {"code": code, "message": text}}             the end, when it is not ordered
@@ -33,7 +34,9 @@ LOOK_SECONDS = 1  # between looks at who is there
 CONNECT_SECONDS = 30
 END_SECONDS = 15  # for the workers to end what runs
 AGAIN = "the scheduler was started again"
-CHUNK = 64 << 20  # of a line of standard input, at most
+CHUNK = 256 << 20  # of a line of standard input, at most
+LINE_FULL = 16 << 20  # bytes of results that are enough for a line
+LINE_MOST = 384 << 20  # of one result: what is valid has room, see RESULT_MOST of the plugin
 
 
 class Failed(Exception):
@@ -46,6 +49,7 @@ class Bridge:
         self.client = self.module = self.job = None
         self.keys = {}  # of the tasks of each batch that runs
         self.futures = {}
+        self.bound = {}  # to workers: those of batches that avoid others
         self.finished = asyncio.Queue()
         self.workers = self.scheduler = None
 
@@ -123,9 +127,11 @@ class Bridge:
         return packages["distributed"]
 
     async def wait_for_workers(self, seconds):
-        for _ in range(max(1, int(seconds / LOOK_SECONDS))):
+        for n in range(max(1, int(seconds / LOOK_SECONDS))):
             if await self.look():
                 return
+            if n == 0:
+                self.say(waiting=f"scheduler {self.client.scheduler.address} has no workers")
             await asyncio.sleep(LOOK_SECONDS)
         raise Failed("no_workers", f"scheduler {self.client.scheduler.address} has no workers")
 
@@ -136,7 +142,7 @@ class Bridge:
         with open(start["program"], "rb") as f:
             program = zlib.compress(f.read(), 1)
         try:
-            await self.register(self.module.Announce())
+            await self.register(self.module.Owner(self.job, self.client.id))
             await self.register(self.module.Serve(start["order"], program))
         except Exception as problem:  # of any worker: whatever it raised
             self.failure = f"{type(problem).__name__}: {problem}"
@@ -197,6 +203,7 @@ class Bridge:
             if now != self.workers:
                 self.workers = now
                 self.say(workers=now)
+                self.unbind()
 
     async def take_orders(self, early):
         """Hands batches to the cluster. early reads the first."""
@@ -206,10 +213,24 @@ class Bridge:
             name, tasks = order["batch"], [(key, document.encode()) for key, document in order["tasks"]]
             self.keys[name] = [key for key, _ in tasks]
             future = self.client.submit(
-                self.module.Run(), self.job, tasks, order.get("environment", ""), key=f"modelops-{self.job}-{self.attempt}-{name}", pure=False, resources=order.get("resources") or None)
+                self.module.Run(), self.job, tasks, order.get("environment", ""), key=f"modelops-{self.job}-{self.attempt}-{name}", pure=False,
+                resources=order.get("resources") or None, workers=self.elsewhere(name, order.get("avoid")))
             self.futures[name] = future
             future.add_done_callback(lambda future, name=name: self.client.loop.add_callback(self.finished.put_nowait, (name, future)))
             line = await self.reader.readline()
+
+    def elsewhere(self, name, avoid):
+        """The workers for a batch that is to avoid some, while there are others."""
+        others = [worker["address"] for worker in self.workers if worker["address"] not in avoid] if avoid else []
+        if others:
+            self.bound[name] = others
+        return others or None
+
+    def unbind(self):
+        """Gives back batches whose workers have all gone: the scheduler waits for them."""
+        there = {worker["address"] for worker in self.workers}
+        for name in [name for name, workers in self.bound.items() if there.isdisjoint(workers)]:
+            self.lose(name, "the workers that it was for are gone")
 
     async def collect(self):
         while True:
@@ -231,14 +252,23 @@ class Bridge:
             for (name, _), returns in zip(good, results):
                 self.deliver(name, returns)
 
-    def deliver(self, name, returns):
-        parts = []
+    def deliver(self, name, answer):
+        """Says the results of a batch. A result is a text here, whatever is in it: one that
+        is no JSON must not spoil a line with others."""
+        worker, returns = answer
+        lines, size = [[]], 0
         for key, body, why in returns:
-            if body is None:
-                parts.append(json.dumps([key, None, why]).encode())
-            else:
-                parts.append(b'["%s",%s,null]' % (key.encode(), body.strip()))
-        self.write(b'{"batch":"%s","returns":[%s]}' % (name.encode(), b",".join(parts)))
+            part = json.dumps([key, None if body is None else body.decode(errors="replace").strip(), why], ensure_ascii=False).encode()
+            if len(part) > LINE_MOST:
+                part = json.dumps([key, "", None]).encode()
+            if size > LINE_FULL:
+                lines.append([])
+                size = 0
+            lines[-1].append(part)
+            size += len(part)
+        for number, parts in enumerate(lines, 1):
+            more = b',"more":true' if number < len(lines) else b""
+            self.write(b'{"batch":"%s","worker":%s,"returns":[%s]%s}' % (name.encode(), json.dumps(worker).encode(), b",".join(parts), more))
         self.forget(name)
 
     def lose(self, name, why):
@@ -248,6 +278,7 @@ class Bridge:
 
     def forget(self, name):
         self.keys.pop(name, None)
+        self.bound.pop(name, None)
         future = self.futures.pop(name, None)
         if future is not None:
             future.release()
@@ -272,7 +303,7 @@ class Bridge:
                 if keys:
                     await self.client.run(self.module.Cancel(), self.job, keys, on_error="ignore")
             with contextlib.suppress(Exception):
-                await self.client.unregister_worker_plugin("modelops-" + self.job)
+                await self.client.unregister_worker_plugin(self.module.plugin_name(self.job))
         await self.client.close()
 
 

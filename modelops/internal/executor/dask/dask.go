@@ -15,7 +15,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/modelops-suite/modelops-go/contracts"
@@ -33,6 +36,8 @@ type Executor struct {
 	Environ     []string
 	Log         *slog.Logger
 	Patience    time.Duration // how long it waits for a scheduler or workers that are gone; 0 for five minutes
+
+	waiting atomic.Pointer[jobs.Waiting]
 }
 
 const defaultPatience = 5 * time.Minute
@@ -76,6 +81,7 @@ func (e *Executor) Run(ctx context.Context, tasks <-chan jobs.Task, results chan
 		if time.Since(lost) > r.Patience {
 			return gone.envelope
 		}
+		r.wait(gone.envelope.Message, lost.Add(r.Patience))
 		e.Log.Warn("the cluster is gone; trying again", "reason", gone.envelope.Message, "given up after", r.Patience)
 		select {
 		case <-time.After(time.Second):
@@ -83,6 +89,13 @@ func (e *Executor) Run(ctx context.Context, tasks <-chan jobs.Task, results chan
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// Waiting is what a run that goes on waits for; nil when it does not.
+func (e *Executor) Waiting() *jobs.Waiting { return e.waiting.Load() }
+
+func (e *Executor) wait(what string, until time.Time) {
+	e.waiting.Store(&jobs.Waiting{For: what, Until: until.UTC().Format(time.RFC3339)})
 }
 
 // goneError is a cluster that went, or did not come, and may come yet.
@@ -109,10 +122,11 @@ type running struct {
 	pace    pace
 }
 
-// attempt is a task and how often it was tried.
+// attempt is a task, how often it was tried, and on which workers that did not help.
 type attempt struct {
 	task  jobs.Task
 	tries int
+	avoid []string
 }
 
 // batch are tasks that a worker runs one after the other.
@@ -128,6 +142,7 @@ func (r *running) session(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.waiting.Store(nil)
 	defer b.close()
 	defer context.AfterFunc(ctx, b.hangUp)()
 	for _, held := range r.flight { // a session before this one gave them away
@@ -191,18 +206,13 @@ func (r *running) gather() {
 // give hands waiting tasks to the cluster while it has room.
 func (r *running) give(ctx context.Context, b *bridge) error {
 	for len(r.again) > 0 && len(r.flight) < b.window() {
-		size := min(r.pace.size(), len(r.again))
-		if r.again[0].tries > 0 {
-			size = 1 // what made one batch fail does not make two
-		}
-		next := r.again[:size:size]
-		for i, a := range next[1:] { // one batch asks for one thing
-			if a.task.Sim.Resources != next[0].task.Sim.Resources || a.tries > 0 {
-				next = next[:i+1]
-				break
+		next, documents, err := r.next()
+		if err != nil {
+			if err := r.finish(ctx, next[0].task, next[0].task.Failed(contracts.AsError(err))); err != nil {
+				return err
 			}
+			continue
 		}
-		r.again = r.again[len(next):]
 		needs, unmet := b.needs(next[0].task.Sim.Resources)
 		if unmet != nil && !r.met { // later, the worker that could may come back
 			return unmet
@@ -211,11 +221,36 @@ func (r *running) give(ctx context.Context, b *bridge) error {
 		r.count++
 		name := batchName(r.count)
 		r.flight[name] = &batch{attempts: next}
-		if err := b.submit(name, next, needs, r.known); err != nil {
+		if err := b.submit(name, next, documents, needs, r.known); err != nil {
 			return b.ended(true)
 		}
 	}
 	return nil
+}
+
+// next takes the tasks of one batch from those that wait, with their documents. An error is
+// that of the only one.
+func (r *running) next() (next []*attempt, documents []string, err error) {
+	most, bytes := min(r.pace.size(), len(r.again)), 0
+	for _, a := range r.again[:most] {
+		// What made one batch fail does not make two, and one batch asks for one thing.
+		if len(next) > 0 && (next[0].tries > 0 || a.tries > 0 || a.task.Sim.Resources != next[0].task.Sim.Resources) {
+			break
+		}
+		var text string
+		text, err = document(a.task)
+		bytes += len(text)
+		if len(next) > 0 && (err != nil || bytes > batchBytes) {
+			err = nil
+			break
+		}
+		next, documents = append(next, a), append(documents, text)
+		if err != nil {
+			break
+		}
+	}
+	r.again = r.again[len(next):]
+	return next, documents, err
 }
 
 // take takes in what the bridge says.
@@ -226,12 +261,16 @@ func (r *running) take(ctx context.Context, b *bridge, line *line) error {
 		r.Log.Info("workers", "count", len(b.workers), "threads", b.threads())
 	case line.Unusable != nil:
 		r.Log.Warn("a worker cannot run tasks, and closes", "worker", line.Unusable.Worker, "reason", line.Unusable.Why)
+	case line.Waiting != "":
+		r.wait(line.Waiting, time.Now().Add(r.Patience))
 	case line.Batch != "":
 		held := r.flight[line.Batch]
 		if held == nil { // given away again since
 			return nil
 		}
-		delete(r.flight, line.Batch)
+		if !line.More {
+			delete(r.flight, line.Batch)
+		}
 		return r.settle(ctx, held, line)
 	}
 	return nil
@@ -243,24 +282,57 @@ func (r *running) settle(ctx context.Context, held *batch, line *line) error {
 	for _, a := range line.Returns {
 		answers[a.Key] = a
 	}
+	var rest []*attempt
 	for _, a := range held.attempts {
-		a.tries++
 		got, there := answers[a.task.Key]
+		if !there && line.More {
+			rest = append(rest, a)
+			continue
+		}
+		a.tries++
 		result := r.read(a, got, there, line.Lost)
-		if result.Error != nil && result.Error.Retryable && a.tries < tries {
-			r.Log.Warn("task is tried again", "task", a.task.Key, "code", result.Error.Code, "message", result.Error.Message)
+		if result.Error != nil && another(result.Error) && a.tries < tries {
+			r.Log.Warn("task is tried again", "task", a.task.Key, "worker", line.Worker, "code", result.Error.Code, "message", result.Error.Message)
+			if line.Worker != "" {
+				a.avoid = append(a.avoid, line.Worker)
+			}
 			r.again = append(r.again, a)
 			continue
 		}
+		nameWorker(result, line.Worker)
 		r.pace.add(result.Seconds, len(got.Return))
-		select {
-		case r.results <- jobs.Result{Task: a.task, Return: result}:
-			r.settled++
-		case <-ctx.Done():
-			return context.Cause(ctx)
+		if err := r.finish(ctx, a.task, result); err != nil {
+			return err
 		}
 	}
+	held.attempts = rest
 	return nil
+}
+
+// another says whether the task may succeed elsewhere: other machines have other disks, and
+// other networks.
+func another(e *contracts.Error) bool {
+	return e.Retryable || e.Code == contracts.CodeDiskFull || e.Code == contracts.CodeUnavailable
+}
+
+// nameWorker has an error that may be the machine's say which one that is.
+func nameWorker(result *contracts.SimReturn, worker string) {
+	if result.Error != nil && another(result.Error) && worker != "" && !strings.Contains(result.Error.Message, worker) {
+		named := *result.Error
+		named.Message += ", on worker " + worker
+		result.Error = &named
+	}
+}
+
+// finish sends a task's result.
+func (r *running) finish(ctx context.Context, task jobs.Task, result *contracts.SimReturn) error {
+	select {
+	case r.results <- jobs.Result{Task: task, Return: result}:
+		r.settled++
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // read is the result of a task as the cluster has it.
@@ -274,10 +346,12 @@ func (r *running) read(a *attempt, got answer, there bool, lost string) *contrac
 	case got.Why != "":
 		failure = lostTask(got.Why)
 	default:
-		result, err := contracts.ParseReturn(got.Return)
+		result, err := contracts.ParseReturn([]byte(got.Return))
 		switch {
-		case err != nil:
-			failure = contracts.AsError(err)
+		case err != nil: // of a program that is broken, and another worker's may not be
+			broken := *contracts.AsError(err)
+			broken.Retryable, broken.Message = true, "the worker's answer to task "+a.task.Key+" is none: "+broken.Message
+			failure = &broken
 		case result.TaskID != a.task.Key && result.Error == nil: // one that failed early may have none
 			failure = &contracts.Error{Code: contracts.CodeProtocol, Stage: contracts.StageRun, Retryable: true,
 				Message: "the worker answered for task " + contracts.Quote(result.TaskID) + " when asked for " + a.task.Key}
@@ -327,8 +401,16 @@ func (p *pace) size() int {
 	return max(1, min(batchMost, int(batchSeconds/p.seconds), int(batchBytes/max(1, p.bytes))))
 }
 
+// documentMost is how many bytes of a task bundle-worker takes.
+const documentMost = 64 << 20
+
 // document is a task as workers read it.
 func document(task jobs.Task) (string, error) {
 	data, err := json.Marshal(task.Sim)
+	if err == nil && len(data) > documentMost {
+		err = &contracts.Error{Code: contracts.CodeUnsupported, Stage: contracts.StageSubmit,
+			Message: fmt.Sprintf("task %s has %d MiB with what its replicates gave, and may have %d", task.Key, len(data)>>20, documentMost>>20),
+			Hint:    fmt.Sprintf("outputs of more than %d KiB do not travel with a task: have fewer, larger ones, or evaluate fewer replicates", contracts.InlineCap>>10)}
+	}
 	return string(data), err
 }

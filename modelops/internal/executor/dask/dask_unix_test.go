@@ -8,9 +8,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops/internal/jobs"
@@ -23,6 +26,7 @@ func bridging(t *testing.T, script string) *Executor {
 	python, worker := filepath.Join(dir, "python"), filepath.Join(dir, "bundle-worker")
 	prelude := "#!/usr/bin/env python3\nimport json, select, sys\n" +
 		"def say(line): print(json.dumps(line), flush=True)\n" +
+		"def result(key): return json.dumps({'task_id': key, 'outputs': {}, 'error': {'code': 'model_error', 'stage': 'run', 'message': 'no'}})\n" +
 		"def ready(): say({'ready': {'distributed': '1.0', 'workers': [{'address': 'a', 'threads': 1}]}})\n"
 	for file, text := range map[string]string{
 		python: prelude + script,
@@ -56,13 +60,91 @@ func TestFruitlessSessions(t *testing.T) {
 // What a worker says before the bridge is ready is no end of the bridge.
 func TestUnusableBeforeReady(t *testing.T) {
 	e := bridging(t, "sys.stdin.readline()\nsay({'unusable': {'worker': 'b', 'why': 'broken'}})\nready()\n"+
-		"b = json.loads(sys.stdin.readline())\nsay({'batch': b['batch'], 'returns': [['"+key+"', {'task_id': '"+key+"', 'bundle': 'b@sha256:"+key+"', 'outputs': {}, 'error': {'code': 'model_error', 'stage': 'run', 'message': 'no'}}, None]]})\nsys.stdin.read()\n")
+		"b = json.loads(sys.stdin.readline())\nsay({'batch': b['batch'], 'returns': [['"+key+"', result('"+key+"'), None]]})\nsys.stdin.read()\n")
 	results := make(chan jobs.Result, 1)
 	if err := e.Run(t.Context(), oneTask("model/baseline"), results); err != nil {
 		t.Fatal(err)
 	}
 	if got := <-results; got.Return.Error.Code != contracts.CodeModel {
 		t.Errorf("%+v", got.Return.Error)
+	}
+}
+
+// What is no result costs its task, after it was tried elsewhere, and nobody else: neither the
+// session nor what came in the same line. A batch may come in several lines.
+func TestBrokenAnswers(t *testing.T) {
+	e := bridging(t, `
+sys.stdin.readline()
+ready()
+for line in sys.stdin:
+    b = json.loads(line)
+    keys = [key for key, _ in b["tasks"]]
+    first = not b["avoid"]
+    answers = {"1": "no JSON\x00\n", "2": json.dumps({"task_id": "f" * 64, "outputs": {}, "evaluation": {"loss": 1, "n_replicates": 1}}), "3": "[1, 2", "4": "", "5": result("5" * 64), "6": "{}" if first else result("6" * 64)}
+    for key in keys:
+        say({"batch": b["batch"], "worker": "w", "returns": [[key, answers[key[0]], None]], "more": key != keys[-1]})
+`)
+	tasks, results := make(chan jobs.Task, 6), make(chan jobs.Result, 6)
+	for n := range cap(tasks) {
+		tasks <- jobs.Task{Key: strings.Repeat(strconv.Itoa(n+1), 64), Sim: contracts.SimTask{Entrypoint: "model/baseline"}}
+	}
+	close(tasks)
+	var log strings.Builder
+	e.Log = slog.New(slog.NewTextHandler(&log, nil))
+	if err := e.Run(t.Context(), tasks, results); err != nil {
+		t.Fatal(err)
+	}
+	close(results)
+	got := map[string]string{}
+	for r := range results {
+		got[r.Task.Key[:1]] = string(r.Return.Error.Code)
+		if r.Return.TaskID != r.Task.Key {
+			t.Errorf("%s has the result of %s", r.Task.Key, r.Return.TaskID)
+		}
+	}
+	broken, sound := string(contracts.CodeProtocol), string(contracts.CodeModel)
+	want := map[string]string{"1": broken, "2": broken, "3": broken, "4": broken, "5": sound, "6": sound}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if n := strings.Count(log.String(), "msg=connected"); n != 1 {
+		t.Errorf("%d sessions:\n%s", n, log.String())
+	}
+}
+
+// A task that is too large for bundle-worker is an error of its own.
+func TestLargeTask(t *testing.T) {
+	e := bridging(t, "sys.stdin.readline()\nready()\nsys.stdin.read()\n")
+	results := make(chan jobs.Result, 1)
+	if err := e.Run(t.Context(), oneTask(strings.Repeat("x", documentMost)), results); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-results; got.Return.Error.Code != contracts.CodeUnsupported || !strings.Contains(got.Return.Error.Message, "64 MiB") {
+		t.Errorf("%v", got.Return.Error)
+	}
+}
+
+// While it waits for a cluster, it says so.
+func TestWaiting(t *testing.T) {
+	e := bridging(t, "sys.stdin.readline()\nsay({'waiting': 'the scheduler has no workers'})\nsys.stdin.read()\n")
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- e.Run(ctx, oneTask("model/baseline"), nil) }()
+	ticker := time.NewTicker(time.Millisecond)
+	defer ticker.Stop()
+	for e.Waiting() == nil {
+		select {
+		case <-ticker.C:
+		case err := <-ended:
+			t.Fatal(err)
+		}
+	}
+	if got := e.Waiting(); got.For != "the scheduler has no workers" || got.Until == "" {
+		t.Errorf("%+v", got)
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Error(err)
 	}
 }
 

@@ -29,6 +29,9 @@ type Driver struct {
 	AtOnce   int    // how many tasks the executor runs at once, for those who ask
 }
 
+// waiter is an executor that may have to wait for what it runs tasks on.
+type waiter interface{ Waiting() *jobs.Waiting }
+
 // attempt is one go at a job, from its transition to Running to its end.
 type attempt struct {
 	*Driver
@@ -186,6 +189,9 @@ func (a *attempt) report(ctx context.Context, stopped bool) {
 		if evaluations != nil {
 			*evaluations = evaluations.Stopped(jobs.Running)
 		}
+	}
+	if w, can := a.Executor.(waiter); can && !stopped {
+		p.Waiting = w.Waiting()
 	}
 	p.Rate = a.pace.rate(a.Catalog.Now(), a.ran)
 	if err := a.Catalog.Report(context.WithoutCancel(ctx), a.job.ID, p); err != nil {

@@ -70,7 +70,7 @@ func (c *cluster) schedule() {
 	c.scheduler = c.start("dask_scheduler", nil, "--host", c.address, "--dashboard-address", "127.0.0.1:0")
 }
 
-func freePort(t *testing.T) int {
+func freePort(t testing.TB) int {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

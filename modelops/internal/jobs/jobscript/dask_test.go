@@ -49,15 +49,24 @@ func onDask(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// daskProcesses are those below the cluster's process whose command line has the text.
+// daskProcesses are those of the local cluster whose command line has the text.
 func daskProcesses(ts *testscript.TestScript, text string) []int {
 	record, err := os.ReadFile(filepath.Join(ts.Getenv("HOME"), ".modelops", "local", "dask", "dask.json"))
 	ts.Check(err)
 	var instance struct{ PID int }
 	ts.Check(json.Unmarshal(record, &instance))
+	found, err := processesBelow(instance.PID, text)
+	ts.Check(err)
+	return found
+}
+
+// processesBelow are a process and those below it whose command line has the text.
+func processesBelow(top int, text string) ([]int, error) {
 	parents, lines := map[int]int{}, map[int][]byte{}
 	entries, err := os.ReadDir("/proc")
-	ts.Check(err)
+	if err != nil {
+		return nil, err
+	}
 	for _, entry := range entries {
 		pid, err := strconv.Atoi(entry.Name())
 		if err != nil {
@@ -76,12 +85,12 @@ func daskProcesses(ts *testscript.TestScript, text string) []int {
 	var found []int
 	for pid, line := range lines {
 		above := pid
-		for above > 1 && above != instance.PID {
+		for above > 1 && above != top {
 			above = parents[above]
 		}
-		if above == instance.PID && bytes.Contains(line, []byte(text)) {
+		if above == top && bytes.Contains(line, []byte(text)) {
 			found = append(found, pid)
 		}
 	}
-	return found
+	return found, nil
 }

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/modelops-suite/modelops-go/contracts"
 )
 
 // bin is the directory of the programs.
@@ -122,6 +124,11 @@ type jobStatus struct {
 	Driver            *struct {
 		PID   int
 		Alive bool
+	}
+	Waiting *struct{ For, Until string }
+	Errors  []struct {
+		Count int
+		Error contracts.Error
 	}
 }
 
