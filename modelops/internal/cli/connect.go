@@ -32,7 +32,7 @@ func connect(ctx context.Context, env *contracts.BundleEnvironment) []connection
 		list = append(list, connection{checkStorage(ctx, env, false)})
 	}
 	if env.Compute != nil && env.Compute.Scheduler != "" {
-		list = append(list, connection{checkScheduler(ctx, env.Compute.Scheduler)})
+		list = append(list, connection{checkScheduler(ctx, env.Compute)})
 	}
 	return list
 }
@@ -172,20 +172,4 @@ func checkStorage(ctx context.Context, env *contracts.BundleEnvironment, write b
 		return c.FailedWith(err)
 	}
 	return c.OK("an object can be made exactly once, and removed")
-}
-
-func checkScheduler(ctx context.Context, scheduler string) doctor.Check {
-	c := doctor.Check{Name: "scheduler", Looked: scheduler}
-	address, err := url.Parse(scheduler)
-	if err != nil {
-		return c.Failed(contracts.CodeInvalidEnvironment, "it is tcp://host:port or tls://host:port", "it is no address")
-	}
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
-	defer cancel()
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address.Host)
-	if err != nil {
-		return failedToReach(c, err)
-	}
-	_ = conn.Close()
-	return c.OK("it listens")
 }

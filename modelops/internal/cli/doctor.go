@@ -95,7 +95,7 @@ func examine(c *cli.Context) []doctor.Check {
 			checks = append(checks, checkStorage(c.Context, chosen.Env, true))
 		}
 		if compute := chosen.Env.Compute; compute != nil && compute.Scheduler != "" {
-			checks = append(checks, checkScheduler(c.Context, compute.Scheduler))
+			checks = append(checks, checkScheduler(c.Context, compute))
 		}
 	}
 	return append(checks, checkProgram(c.Context, env, program.Bundle), checkWorker(c.Context, env), checkPython(c.Context, env))

@@ -1,10 +1,14 @@
 // Package localdask is a Dask cluster on this machine: a scheduler and workers that listen
-// on the loopback, kept alive by a [daemon.Daemon] called dask.
+// on the loopback, kept alive by a [daemon.Daemon] called dask. They speak TLS, with each
+// other and with clients, and serve nobody who has not the cluster's certificate: the
+// loopback is open to every user of the machine, and who reaches a scheduler runs code as
+// its owner.
 //
 // It runs jobs by the very path that a cluster elsewhere does. Beside the daemon's files,
 // its directory has
 //
 //	cluster.json  what was asked for, and the ports, which are used again
+//	tls.pem       the certificate, its key and its authority, renewed while the cluster runs
 //	work/         what workers keep while they run
 package localdask
 
@@ -41,9 +45,11 @@ type Spec struct {
 	Python    string `json:"python"` // an interpreter that has distributed
 	Scheduler int    `json:"scheduler,omitempty"`
 	Dashboard int    `json:"dashboard,omitempty"` // ports on the loopback; 0 for any
+	TLS       bool   `json:"tls"`                 // false for one that an earlier program started
 }
 
-func (c *Cluster) specPath() string { return filepath.Join(c.Dir, "cluster.json") }
+func (c *Cluster) specPath() string        { return filepath.Join(c.Dir, "cluster.json") }
+func (c *Cluster) certificatePath() string { return filepath.Join(c.Dir, "tls.pem") }
 
 // Spec is what was asked for, nil when nothing was.
 func (c *Cluster) Spec() (*Spec, error) {
@@ -73,13 +79,14 @@ func (c *Cluster) write(s *Spec) error {
 	return nil
 }
 
-// Ask says what is to run from now on. A cluster that consists of something else is
-// stopped.
+// Ask says what is to run from now on. A cluster that consists of something else, or that
+// does without TLS, is stopped.
 func (c *Cluster) Ask(ctx context.Context, want Spec) error {
 	before, err := c.Spec()
 	if err != nil {
 		before = nil // it is written anew
 	}
+	want.TLS = true
 	if before != nil {
 		want.Scheduler, want.Dashboard = before.Scheduler, before.Dashboard
 		if *before == want {
@@ -112,10 +119,15 @@ func (c *Cluster) Remove(ctx context.Context) error {
 }
 
 // Compute is what the environment file says of the cluster.
-func (s *Spec) Compute() *contracts.Compute {
-	return &contracts.Compute{
-		Provider: "dask", Scheduler: fmt.Sprintf("tcp://127.0.0.1:%d", s.Scheduler), Dashboard: fmt.Sprintf("http://127.0.0.1:%d/status", s.Dashboard),
+func (c *Cluster) Compute(s *Spec) *contracts.Compute {
+	compute := &contracts.Compute{
+		Provider: "dask", Scheduler: fmt.Sprintf("tcp://127.0.0.1:%d", s.Scheduler), Dashboard: fmt.Sprintf("http://127.0.0.1:%d/info", s.Dashboard),
 	}
+	if file := c.certificatePath(); s.TLS {
+		compute.Scheduler = fmt.Sprintf("tls://127.0.0.1:%d", s.Scheduler)
+		compute.TLS = &contracts.ComputeTLS{CAFile: file, CertFile: file, KeyFile: file}
+	}
+	return compute
 }
 
 // failed is the envelope for a step that the system refused.

@@ -25,12 +25,20 @@ import (
 var child []byte
 
 const (
-	startWithin = time.Minute // for the scheduler to listen
+	startWithin = 40 * time.Second // for the scheduler to listen; less than a daemon may take to start
 	lookEvery   = 50 * time.Millisecond
 	restLeast   = time.Second // before a program that ended is started again
 	restMost    = 30 * time.Second
 	endWithin   = 15 * time.Second // for programs to end
+	renewEvery  = time.Minute      // the certificate is looked at
 )
+
+// environ is set for Dask's programs over what its owner's configuration says. What the
+// scheduler answers to browsers, whoever's they are, can be read and changes nothing.
+func environ() []string {
+	return append(os.Environ(), "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION=True",
+		`DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES=["distributed.http.scheduler.info","distributed.http.scheduler.json","distributed.http.health","distributed.http.statics"]`)
+}
 
 // Serve is the cluster's process, see [daemon.Daemon.Serve].
 func Serve(ctx context.Context, dir string, options daemon.Options, log *slog.Logger) error {
@@ -44,6 +52,8 @@ type server struct {
 	log  *slog.Logger
 	stop context.CancelFunc
 	all  sync.WaitGroup
+
+	certifying sync.Mutex
 }
 
 // Prepare starts everything, and returns when the scheduler listens.
@@ -65,19 +75,20 @@ func (s *server) Prepare(ctx context.Context) error {
 	if err := os.WriteFile(s.childPath(), child, 0o600); err != nil {
 		return failed("write "+contracts.Quote(s.childPath()), err)
 	}
-	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
-	s.keep(ctx, "scheduler", spec.Python, "distributed.cli.dask_scheduler",
-		"--host", "127.0.0.1", "--port", strconv.Itoa(spec.Scheduler), "--dashboard-address", fmt.Sprintf("127.0.0.1:%d", spec.Dashboard))
+	running, stop := context.WithCancel(context.WithoutCancel(ctx)) // until Close
+	s.stop = stop
+	address, file := s.Compute(spec).Scheduler, s.certificatePath()
+	secure := []string{"--protocol", "tls", "--tls-ca-file", file, "--tls-cert", file, "--tls-key", file}
+	s.keep(running, "scheduler", spec.Python, "distributed.cli.dask_scheduler",
+		append(secure, "--host", "127.0.0.1", "--port", strconv.Itoa(spec.Scheduler), "--dashboard-address", fmt.Sprintf("127.0.0.1:%d", spec.Dashboard)))
 	if err := listens(ctx, spec.Scheduler); err != nil {
 		return err
 	}
 	for n := range spec.Workers {
 		name := fmt.Sprintf("worker-%d", n)
-		args := []string{
-			"tcp://127.0.0.1:" + strconv.Itoa(spec.Scheduler), "--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0", "--name", name,
-			"--nthreads", strconv.Itoa(spec.Threads), "--nworkers", "1", "--local-directory", filepath.Join(work, name), "--resources", spec.resources(),
-		}
-		s.keep(ctx, name, spec.Python, "distributed.cli.dask_worker", args...)
+		s.keep(running, name, spec.Python, "distributed.cli.dask_worker", append(secure,
+			address, "--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0", "--name", name,
+			"--nthreads", strconv.Itoa(spec.Threads), "--nworkers", "1", "--local-directory", filepath.Join(work, name), "--resources", spec.resources()))
 	}
 	return nil
 }
@@ -112,7 +123,7 @@ func (s *server) choosePorts(spec *Spec) error {
 
 // listens waits until somebody listens on the port.
 func listens(ctx context.Context, port int) error {
-	ctx, cancel := context.WithTimeout(ctx, startWithin)
+	patience, cancel := context.WithTimeout(ctx, startWithin)
 	defer cancel()
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
@@ -122,7 +133,9 @@ func listens(ctx context.Context, port int) error {
 			return conn.Close()
 		}
 		select {
-		case <-ctx.Done():
+		case <-ctx.Done(): // told to end
+			return context.Cause(ctx)
+		case <-patience.Done():
 			return failed("start the scheduler", fmt.Errorf("it does not listen within %s", startWithin))
 		case <-ticker.C:
 		}
@@ -130,7 +143,7 @@ func listens(ctx context.Context, port int) error {
 }
 
 // keep runs a program, again and again, until ctx ends.
-func (s *server) keep(ctx context.Context, name, python, module string, args ...string) {
+func (s *server) keep(ctx context.Context, name, python, module string, args []string) {
 	s.all.Go(func() {
 		rest := restLeast
 		for {
@@ -153,9 +166,46 @@ func (s *server) keep(ctx context.Context, name, python, module string, args ...
 	})
 }
 
+// errRenewed is why a program ended that has a new certificate to be started with.
+var errRenewed = errors.New("its certificate is to be renewed")
+
+// run runs a program with a certificate that is good, for as long as it is.
 func (s *server) run(ctx context.Context, python, module string, args []string) error {
+	s.certifying.Lock() // the first to come makes it for all
+	renew, err := certify(s.certificatePath(), time.Now())
+	s.certifying.Unlock()
+	if err != nil {
+		return failed("make "+contracts.Quote(s.certificatePath()), err)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go cancelAt(ctx, cancel, renew, renewEvery)
+	if err := s.runOnce(ctx, python, module, args); context.Cause(ctx) == nil {
+		return err
+	}
+	return context.Cause(ctx)
+}
+
+// cancelAt ends a context at a time by the clock on the wall, which goes on while a machine
+// sleeps.
+func cancelAt(ctx context.Context, cancel context.CancelCauseFunc, end time.Time, look time.Duration) {
+	ticker := time.NewTicker(look)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			if time.Now().Round(0).After(end) {
+				cancel(errRenewed)
+			}
+		}
+	}
+}
+
+func (s *server) runOnce(ctx context.Context, python, module string, args []string) error {
 	cmd := exec.CommandContext(ctx, python, append([]string{s.childPath(), module}, args...)...)
-	cmd.Dir = s.Dir
+	cmd.Dir, cmd.Env = s.Dir, environ()
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	in, owned, err := os.Pipe() // its end is this process's, and the sign for the program to end
 	if err != nil {

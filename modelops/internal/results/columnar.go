@@ -18,6 +18,11 @@ import (
 const (
 	groupRows  = 64 << 10 // rows of a row group
 	groupBytes = 32 << 20 // or so many bytes of text in it
+
+	// dictionaryMost is more than a row group has. The library goes over to another encoding
+	// in the middle of a column whose dictionary grows larger than it is told, and then writes
+	// down which encodings there are in an order that is another each time.
+	dictionaryMost = 1 << 30
 )
 
 // columnarSink collects rows and writes them a group at a time, column by column.
@@ -38,7 +43,7 @@ type batchWriter interface {
 func newParquetSink(w io.Writer, fields []field) (sink, error) {
 	// Nothing of the program's version or of the time goes into the file.
 	properties := parquet.NewWriterProperties(parquet.WithCompression(compress.Codecs.Zstd), parquet.WithCreatedBy("modelops"),
-		parquet.WithMaxRowGroupLength(groupRows))
+		parquet.WithMaxRowGroupLength(groupRows), parquet.WithDictionaryPageSizeLimit(dictionaryMost))
 	schema := schemaOf(fields)
 	// The library closes what can be closed, and the file is not its to close.
 	fw, err := pqarrow.NewFileWriter(schema, struct{ io.Writer }{w}, properties, pqarrow.NewArrowWriterProperties(pqarrow.WithStoreSchema()))

@@ -1,9 +1,11 @@
 package results
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/blobstore"
+	"github.com/modelops-suite/modelops-go/modelops/internal/jobs"
 )
 
 // tree is the files below a directory, hidden ones included.
@@ -150,33 +154,97 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-// What a killed run leaves is removed by the next, and what one that goes on has is not.
+// What a killed run leaves is gone after the next, and what one that goes on has is not.
 func TestAbandoned(t *testing.T) {
 	_, c := partWorld(t)
 	if err := os.MkdirAll(c.Dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	running, err := newStaging(c.Dir)
+	running, err := newStaging(c.Dir, c.Job.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer running.remove()
-	killed, err := newStaging(c.Dir)
-	if err != nil {
-		t.Fatal(err)
+	var killed []*staging
+	for _, job := range []string{c.Job.ID, c.Job.ID, "job-0000000f"} {
+		s, err := newStaging(c.Dir, job)
+		if err != nil {
+			t.Fatal(err)
+		}
+		killed = append(killed, s)
+		for _, name := range []string{"o.csv", recordsName} {
+			if err := os.WriteFile(s.path(name), []byte("half"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
-	_ = killed.lock.Close() // as the end of a process does
-	if err := os.WriteFile(killed.path("o.csv"), nil, 0o644); err != nil {
-		t.Fatal(err)
+	for _, s := range killed {
+		_ = s.lock.Close() // as the end of a process does
 	}
 	if _, err := c.Collect(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(killed.dir); !os.IsNotExist(err) {
-		t.Errorf("the killed run's directory: %v", err)
+	for _, s := range killed {
+		if _, err := os.Stat(s.dir); !os.IsNotExist(err) {
+			t.Errorf("the killed run's directory: %v", err)
+		}
 	}
 	if _, err := os.Stat(running.dir); err != nil {
 		t.Errorf("the running one's: %v", err)
+	}
+}
+
+// limited is a store that cannot be reached any more after so many segments.
+type limited struct {
+	blobstore.Store
+	left, got int
+}
+
+func (l *limited) Get(ctx context.Context, key string) (io.ReadCloser, error) {
+	if strings.Contains(key, "/segments/") {
+		if l.left == 0 {
+			return nil, &contracts.Error{Code: contracts.CodeUnavailable, Message: "no network", Hint: "look for it"}
+		}
+		l.left--
+		l.got++
+	}
+	return l.Store.Get(ctx, key)
+}
+
+// A run goes on with what one before it had fetched, and makes the very same tables.
+func TestCollectGoesOn(t *testing.T) {
+	w := bigWorld(t, 100, 20_000) // thirteen in a segment
+	want := filepath.Join(t.TempDir(), "want")
+	if _, err := (&Collector{Catalog: w.catalog, Job: w.job, Dir: want, Format: CSV}).Collect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "out")
+	collect := func(segments int) (*Tables, int, error) {
+		store := &limited{Store: w.store, left: segments}
+		tables, err := (&Collector{Catalog: jobs.Open(store, nil), Job: w.job, Dir: dir, Format: CSV}).Collect(t.Context())
+		return tables, store.got, err
+	}
+	const all = 8 // segments; the index reads them once
+	_, _, err := collect(all + 4)
+	if e := contracts.AsError(err); e == nil || e.Code != contracts.CodeUnavailable || e.Hint != "look for it; the same command goes on from where it is" {
+		t.Fatalf("%v", err)
+	}
+	tables, got, err := collect(1000)
+	if err != nil || tables.Resumed != 4*13 || got != all+all-4 {
+		t.Fatalf("%v %+v, read %d segments", err, tables, got)
+	}
+	for _, name := range tree(t, want) {
+		first, err := os.ReadFile(filepath.Join(want, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil || !bytes.Equal(first, second) {
+			t.Errorf("%s differs: %v", name, err)
+		}
+	}
+	if diff := cmp.Diff(tree(t, want), tree(t, dir)); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 	"os"
 	"slices"
 	"sort"
+	"strings"
 
 	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops/internal/jobs"
@@ -53,7 +54,8 @@ type Tables struct {
 	Tables   []Table  `json:"tables"`
 	Losses   *Losses  `json:"losses,omitempty"` // of a study with targets
 	Files    []Files  `json:"files"`
-	Missing  int      `json:"missing"` // rows of the study that have no result
+	Missing  int      `json:"missing"`           // rows of the study that have no result
+	Resumed  int      `json:"resumed,omitempty"` // rows whose results a run that was killed had fetched
 	Warnings []string `json:"warnings"`
 }
 
@@ -93,22 +95,31 @@ type Collector struct {
 }
 
 // Collect writes the tables. When stored results are damaged, or the way is not free for
-// a table, it says so and writes nothing; the tables that are there stay as they were.
-func (c *Collector) Collect(ctx context.Context) (*Tables, error) {
+// a table, it says so and writes nothing; the tables that are there stay as they were. A
+// call for the same job and directory goes on with what one that was killed, or that could
+// not reach the storage any more, had fetched.
+func (c *Collector) Collect(ctx context.Context) (_ *Tables, err error) {
 	if err := os.MkdirAll(c.Dir, 0o777); err != nil {
 		return nil, writeError(err)
 	}
-	area, err := newStaging(c.Dir)
+	area, err := newStaging(c.Dir, c.Job.ID)
 	if err != nil {
 		return nil, err
 	}
-	defer area.remove()
+	defer func() {
+		if ctx.Err() == nil && err != nil && contracts.AsError(err).Code == contracts.CodeUnavailable {
+			area.leave()
+			err = goesOn(err)
+		} else {
+			area.remove()
+		}
+	}()
 	rows, err := OpenRows(ctx, c.Catalog, c.Job, area.dir, c.progress)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = rows.Close() }()
-	answer := &Tables{JobID: c.Job.ID, Output: c.Dir, Tables: []Table{}, Files: []Files{}, Warnings: []string{}}
+	answer := &Tables{JobID: c.Job.ID, Output: c.Dir, Tables: []Table{}, Files: []Files{}, Warnings: []string{}, Resumed: rows.Kept}
 	survey, err := c.survey(ctx, rows)
 	if err != nil {
 		return nil, err
@@ -116,6 +127,13 @@ func (c *Collector) Collect(ctx context.Context) (*Tables, error) {
 	answer.Missing = survey.missing
 	answer.Warnings = append(answer.Warnings, survey.warnings(c.Format, rows.Damaged)...)
 	return answer, c.write(ctx, rows, survey, area, answer)
+}
+
+// goesOn is the error, with what its reader may count on.
+func goesOn(err error) error {
+	e := *contracts.AsError(err)
+	e.Hint = strings.TrimPrefix(e.Hint+"; the same command goes on from where it is", "; ")
+	return e.Because(err)
 }
 
 // progress says that so many rows more have been dealt with.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"os"
+	"path/filepath"
 
 	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops/internal/jobs"
@@ -17,12 +18,15 @@ import (
 // a temporary file, once, and read from there in the study's order.
 type Rows struct {
 	Damaged int // stored batches that are damaged, and count as not run
+	Kept    int // rows whose results a run that was killed had fetched
 
 	job     *jobs.Job
 	study   *contracts.SimulationStudy
 	archive *archive.Archive
 	spool   *archive.Spool
 	file    *os.File
+
+	inDirectory bool // that is the caller's to remove
 }
 
 // Row is a row of a job: a task of its study, which is there as often as the study has
@@ -33,12 +37,13 @@ type Row struct {
 	Result *contracts.SimReturn // nil when there is none
 }
 
-// OpenRows gathers the results that a job has now. The temporary file is in dir, or where
-// the system keeps such files when dir is empty. Progress, if not nil, is told how many
+// OpenRows gathers the results that a job has now. The temporary file is in dir, where the
+// file that a killed run left is used again, or where the system keeps such files when dir
+// is empty. Progress, if not nil, is told how many
 // of the rows have been gathered since it was told last. When stored results are damaged
 // that is an error of [contracts.CodeIntegrity], and the next time they count as not run.
 func OpenRows(ctx context.Context, catalog *jobs.Catalog, job *jobs.Job, dir string, progress func(rows int)) (_ *Rows, err error) {
-	r := &Rows{job: job, archive: catalog.Results(job)}
+	r := &Rows{job: job, archive: catalog.Results(job), inDirectory: dir != ""}
 	defer func() {
 		if err != nil {
 			_ = r.Close()
@@ -52,13 +57,21 @@ func OpenRows(ctx context.Context, catalog *jobs.Catalog, job *jobs.Job, dir str
 		return nil, err
 	}
 	r.Damaged = len(index.Damaged)
-	if r.file, err = os.CreateTemp(dir, "mops-records-*.tmp"); err != nil {
+	if r.file, err = openRecords(dir); err != nil {
 		return nil, writeError(err)
 	}
 	if r.spool, err = r.archive.NewSpool(ctx, index, r.keys(), r.file, progress); err != nil {
 		return nil, err
 	}
+	r.Kept = r.spool.Kept
 	return r, nil
+}
+
+func openRecords(dir string) (*os.File, error) {
+	if dir == "" {
+		return os.CreateTemp("", "mops-records-*.tmp")
+	}
+	return os.OpenFile(filepath.Join(dir, recordsName), os.O_RDWR|os.O_CREATE, 0o600)
 }
 
 // keys are those of the job's rows, and behind them those of its evaluations.
@@ -170,10 +183,14 @@ func (r *Rows) failure(ctx context.Context, row int, err error) error {
 	return r.archive.Damaged(ctx, segment, err)
 }
 
-// Close removes the temporary file.
+// Close closes the temporary file, and removes one that is in nobody's directory.
 func (r *Rows) Close() error {
 	if r.file == nil {
 		return nil
 	}
-	return errors.Join(r.file.Close(), os.Remove(r.file.Name()))
+	err := r.file.Close()
+	if r.inDirectory {
+		return err
+	}
+	return errors.Join(err, os.Remove(r.file.Name()))
 }

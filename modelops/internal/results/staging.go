@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 
 	"github.com/gofrs/flock"
 
@@ -16,7 +17,8 @@ import (
 
 // staging is a directory inside the output directory where everything is written first.
 // What is complete is renamed to its place at the end, so that a reader finds a table of
-// one run, whole, or none.
+// one run, whole, or none. One that a killed run left is taken over by the next run for the
+// same job, with the records that were fetched; everything else in it is made anew.
 type staging struct {
 	out  string // the output directory
 	dir  string
@@ -25,14 +27,19 @@ type staging struct {
 }
 
 const (
-	stagingPattern = ".mops-results-*.tmp"
+	stagingPrefix  = ".mops-results-" // then the job
+	stagingPattern = stagingPrefix + "*.tmp"
 	stagingLock    = "lock"
+	recordsName    = "records" // the file of [archive.Spool]
 )
 
-// newStaging makes a staging directory, and removes those that killed runs left behind.
-func newStaging(out string) (*staging, error) {
-	removeAbandoned(out)
-	dir, err := os.MkdirTemp(out, stagingPattern)
+// newStaging takes over or makes a staging directory for the job, and removes what other
+// killed runs left behind.
+func newStaging(out, job string) (*staging, error) {
+	if s := takeOver(out, stagingPrefix+job+"-"); s != nil {
+		return s, nil
+	}
+	dir, err := os.MkdirTemp(out, stagingPrefix+job+"-*.tmp")
 	if err != nil {
 		return nil, writeError(err)
 	}
@@ -41,29 +48,71 @@ func newStaging(out string) (*staging, error) {
 	return s, nil
 }
 
-// removeAbandoned removes staging directories whose lock nobody holds. One that cannot
-// be removed does no harm.
-func removeAbandoned(out string) {
+// takeOver goes through the staging directories whose lock nobody holds: it takes the first
+// whose name has the prefix, and removes the others. One that cannot be removed does no harm.
+func takeOver(out, prefix string) (taken *staging) {
 	entries, _ := os.ReadDir(out)
 	for _, entry := range entries {
 		if ours, _ := filepath.Match(stagingPattern, entry.Name()); !ours {
 			continue
 		}
-		dir := filepath.Join(out, entry.Name())
-		if _, err := os.Lstat(filepath.Join(dir, stagingLock)); err != nil {
-			continue // just being made
+		s := &staging{out: out, dir: filepath.Join(out, entry.Name())}
+		if !s.held() {
+			continue
 		}
-		lock := flock.New(filepath.Join(dir, stagingLock))
-		if free, err := lock.TryLock(); err == nil && free {
-			_ = lock.Close()
-			_ = os.RemoveAll(dir)
+		if taken == nil && strings.HasPrefix(entry.Name(), prefix) && s.clear() == nil {
+			taken = s
+			continue
 		}
+		s.remove()
 	}
+	return taken
 }
 
+// held takes the lock of a directory that is there, and says whether it could be had.
+func (s *staging) held() bool {
+	path := filepath.Join(s.dir, stagingLock)
+	if _, err := os.Lstat(path); err != nil {
+		return false // just being made
+	}
+	s.lock = flock.New(path)
+	if free, err := s.lock.TryLock(); err != nil || !free {
+		return false
+	}
+	if _, err := os.Lstat(path); err != nil { // removed by who had it until now
+		_ = s.lock.Close()
+		return false
+	}
+	return true
+}
+
+// clear removes everything but the records.
+func (s *staging) clear() error {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if name := entry.Name(); name != stagingLock && name != recordsName {
+			if err := os.RemoveAll(s.path(name)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// remove removes the directory, before others can have the lock where that is possible.
 func (s *staging) remove() {
-	_ = s.lock.Close()
 	_ = os.RemoveAll(s.dir)
+	_ = s.lock.Close()
+	_ = os.RemoveAll(s.dir) // Windows keeps what is open
+}
+
+// leave lets the next run take the directory over.
+func (s *staging) leave() {
+	_ = s.clear()
+	_ = s.lock.Close()
 }
 
 // path is where something is written first.

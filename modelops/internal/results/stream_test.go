@@ -1,6 +1,8 @@
 package results
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -10,6 +12,7 @@ import (
 	"time"
 
 	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops/internal/results/table"
 )
 
 // bigWorld has n tasks with an output of the given bytes each, stored in a random order
@@ -74,6 +77,27 @@ func TestMemory(t *testing.T) {
 	t.Logf("%d MiB", grown)
 	if tables.Tables[0].Rows != n || grown > 4 {
 		t.Errorf("%d MiB of heap for %d MiB of outputs, %+v", grown, n*bytes>>20, tables)
+	}
+}
+
+// The same rows are the same bytes, in columns of much text too.
+func TestSameBytes(t *testing.T) {
+	for _, format := range Formats() {
+		seen := map[contracts.Digest]bool{}
+		for range 8 {
+			var out bytes.Buffer
+			s, err := newSink(format, &out, []field{{"n", table.TypeInt64}, {"text", table.TypeString}})
+			for n := 0; n < 20_000 && err == nil; n++ {
+				err = s.row([]table.Cell{table.IntCell(int64(n)), table.TextCell(strings.Repeat(fmt.Sprint(n), 20))})
+			}
+			if err = errors.Join(err, s.close()); err != nil {
+				t.Fatal(err)
+			}
+			seen[contracts.DigestOf(out.Bytes())] = true
+		}
+		if len(seen) != 1 {
+			t.Errorf("%s: %d different files of the same rows", format, len(seen))
+		}
 	}
 }
 

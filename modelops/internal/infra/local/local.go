@@ -85,16 +85,17 @@ func (p *Provider) upDask(ctx context.Context) error {
 	if p.WithoutDask {
 		return p.cluster.Remove(ctx)
 	}
-	if p.Dask != nil {
-		if err := p.cluster.Ask(ctx, *p.Dask); err != nil {
+	want := p.Dask
+	if want == nil {
+		var err error
+		if want, err = p.cluster.Spec(); err != nil || want == nil {
 			return err
 		}
 	}
-	spec, err := p.cluster.Spec()
-	if err != nil || spec == nil {
+	if err := p.cluster.Ask(ctx, *want); err != nil {
 		return err
 	}
-	_, _, err = p.cluster.Start(ctx, p.launch.Dask)
+	_, _, err := p.cluster.Start(ctx, p.launch.Dask)
 	return err
 }
 
@@ -182,7 +183,7 @@ func (p *Provider) daskStatus(ctx context.Context, state *infra.State) error {
 		compute.Phase = infra.Ready
 	}
 	if state.Outputs != nil && spec.Scheduler != 0 {
-		state.Outputs.Compute = spec.Compute()
+		state.Outputs.Compute = p.cluster.Compute(spec)
 	}
 	state.Components = append(state.Components, compute)
 	return nil

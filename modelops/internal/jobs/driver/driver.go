@@ -27,6 +27,8 @@ type Driver struct {
 	Log      *slog.Logger
 	Token    string // by which it is known: no two drivers have the same; made when empty
 	AtOnce   int    // how many tasks the executor runs at once, for those who ask
+	// Source, if not nil, makes up the tasks while the job runs, in the place of the study's.
+	Source Source
 }
 
 // waiter is an executor that may have to wait for what it runs tasks on.
@@ -45,9 +47,9 @@ type attempt struct {
 	ran     int // simulations that this attempt has results of
 	pace    pace
 
-	// Of a study with targets.
-	evaluations *tally
-	located     *located
+	located *located // of evaluations and of a source; nil without either
+
+	evaluations *tally // of a study with targets
 }
 
 // Drive takes the job, which must be submitted, and returns when it has ended. The
@@ -101,6 +103,9 @@ func (a *attempt) run(ctx context.Context) (reason string, err error) {
 		return "", err
 	}
 	a.report(ctx, false)
+	if a.Source != nil {
+		return a.execute(ctx)
+	}
 	counts, _ := a.tally.snapshot()
 	if evaluations, _ := a.evaluated(); counts.Pending == 0 && (evaluations == nil || evaluations.Pending == 0) {
 		return "", nil
@@ -116,6 +121,10 @@ func (a *attempt) plan(ctx context.Context) (err error) {
 	}
 	for _, segment := range a.index.Damaged {
 		a.Log.Warn("stored results are damaged; what was in them runs again", "segment", segment)
+	}
+	if a.Source != nil {
+		a.located = &located{index: a.index}
+		return ctx.Err()
 	}
 	for task := range a.job.SimTasks(a.study) {
 		key := task.Key(a.job.Content)

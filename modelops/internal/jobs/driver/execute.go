@@ -27,6 +27,7 @@ type execution struct {
 	canary  chan struct{} // closed when the first result of a simulation has come
 	sink    *sink
 	settled chan struct{} // has one when results became durable since somebody looked
+	asker   *asker        // nil without a source
 
 	reason   string // why it ends early
 	reported time.Time
@@ -44,10 +45,14 @@ func (a *attempt) execute(ctx context.Context) (string, error) {
 	}
 	defer unlimit()
 	tasks, results := make(chan jobs.Task), make(chan jobs.Result, queue)
-	if a.evaluations == nil {
-		go x.feed(tasks)
-	} else {
+	switch {
+	case a.Source != nil:
+		x.asker = newAsker(x)
+		go x.asker.feed(tasks)
+	case a.evaluations != nil:
 		go newEvaluator(x).feed(tasks)
+	default:
+		go x.feed(tasks)
 	}
 	var executed error
 	go func() {
@@ -170,6 +175,7 @@ func (x *execution) flush(b *batch) error {
 			x.take(r)
 		}
 	}
+	x.asker.hear(b.results)
 	*b = batch{}
 	select {
 	case x.settled <- struct{}{}:

@@ -70,6 +70,14 @@ func (t *tally) plan(key string, known, cached bool) {
 	t.entries[binaryKey(key)] = e
 }
 
+// planned says whether the task was taken in.
+func (t *tally) planned(key string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, there := t.entries[binaryKey(key)]
+	return there
+}
+
 // claim is false for a task that somebody has dealt with.
 func (t *tally) claim(key string) bool {
 	t.mu.Lock()

@@ -16,12 +16,14 @@ import (
 const plainDask = `
 import sys, time
 from distributed import Client
+from distributed.security import Security
 
 def nothing(x):
     return None
 
 if __name__ == "__main__":
-    client, count = Client(sys.argv[1]), int(sys.argv[2])
+    address, count, file = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+    client = Client(address, security=Security(tls_ca_file=file, tls_client_cert=file, tls_client_key=file, require_encryption=True))
     client.gather([client.submit(nothing, i, pure=False) for i in range(200)])
     began = time.time()
     client.gather([client.submit(nothing, -i, pure=False) for i in range(count)])
@@ -64,10 +66,7 @@ func (p *person) plainDask(count int) float64 {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	var cluster struct {
-		Python    string
-		Scheduler int
-	}
+	var cluster struct{ Python string }
 	if err := json.Unmarshal(data, &cluster); err != nil {
 		p.t.Fatal(err)
 	}
@@ -75,7 +74,8 @@ func (p *person) plainDask(count int) float64 {
 	if err := os.WriteFile(script, []byte(plainDask), 0o600); err != nil {
 		p.t.Fatal(err)
 	}
-	out, err := exec.Command(cluster.Python, script, fmt.Sprintf("tcp://127.0.0.1:%d", cluster.Scheduler), strconv.Itoa(count)).Output()
+	c := p.compute()
+	out, err := exec.Command(cluster.Python, script, c.Scheduler, strconv.Itoa(count), c.TLS.Key).Output()
 	if err != nil {
 		p.t.Fatal(err)
 	}

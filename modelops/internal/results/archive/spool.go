@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"io"
 	"iter"
 	"os"
 	"slices"
@@ -15,6 +16,8 @@ import (
 // read in the list's order, and as often as is wanted, at a cost that does not depend on
 // the order in which they were made. It is for one goroutine.
 type Spool struct {
+	Kept int // rows whose records were in the file before
+
 	file     *os.File
 	rows     []spooled
 	segments []segmentName
@@ -32,12 +35,16 @@ type spooled struct {
 const spoolCompressed = 4 << 10
 
 // NewSpool copies the records of the tasks to the file, which is the caller's to remove.
-// Every segment is read once, and a record is written once, however often its task is in
-// the list. The error for stored bytes that are damaged is of [contracts.CodeIntegrity],
-// and their segment is noted as damaged. Progress, if not nil, is told how many of the
-// tasks have been dealt with since it was told last.
+// Records that the file has already, because a run that was killed copied them, are not
+// fetched again. Every other segment is read once, and a record is written once, however
+// often its task is in the list. The error for stored bytes that are damaged is of
+// [contracts.CodeIntegrity], and their segment is noted as damaged. Progress, if not nil, is
+// told how many of the tasks have been dealt with since it was told last.
 func (a *Archive) NewSpool(ctx context.Context, x *Index, tasks iter.Seq[string], file *os.File, progress func(tasks int)) (*Spool, error) {
 	s := &Spool{file: file, segments: x.segments}
+	if progress == nil {
+		progress = func(int) {}
+	}
 	var found []int32 // rows that have a record
 	for task := range tasks {
 		if err := ctx.Err(); err != nil {
@@ -50,24 +57,43 @@ func (a *Archive) NewSpool(ctx context.Context, x *Index, tasks iter.Seq[string]
 		}
 		s.rows = append(s.rows, row)
 	}
-	slices.SortFunc(found, func(i, j int32) int {
-		a, b := s.rows[i].at, s.rows[j].at
-		return cmp.Or(cmp.Compare(a.segment, b.segment), cmp.Compare(a.record, b.record), cmp.Compare(i, j))
-	})
-	w := &spoolWriter{Spool: s, out: bufio.NewWriterSize(file, 1<<20)}
-	reader := a.NewReader(0)
-	for start, end := 0, 0; start < len(found); start = end {
-		segment := s.rows[found[start]].at.segment
-		for end = start; end < len(found) && s.rows[found[end]].at.segment == segment; end++ {
-		}
-		if err := w.copy(ctx, reader, found[start:end]); err != nil {
-			return nil, a.Damaged(ctx, s.segments[segment].name, err)
-		}
-		if progress != nil {
-			progress(end - start)
-		}
+	slices.SortFunc(found, func(i, j int32) int { return cmp.Or(s.rows[i].at.compare(s.rows[j].at), cmp.Compare(i, j)) })
+	end, err := s.adopt(ctx, found)
+	if err != nil {
+		return nil, err
 	}
-	return s, spoolError(w.out.Flush())
+	missing := slices.DeleteFunc(found, func(i int32) bool { return s.rows[i].size != 0 })
+	s.Kept = len(found) - len(missing)
+	progress(s.Kept)
+	return s, a.fill(ctx, s, missing, end, progress)
+}
+
+// fill copies the records of the rows, which are in the order of their places, to the file
+// from the offset on.
+func (a *Archive) fill(ctx context.Context, s *Spool, missing []int32, offset int64, progress func(tasks int)) error {
+	if err := s.file.Truncate(offset); err != nil {
+		return spoolError(err)
+	}
+	if _, err := s.file.Seek(offset, io.SeekStart); err != nil {
+		return spoolError(err)
+	}
+	w := &spoolWriter{Spool: s, out: bufio.NewWriterSize(s.file, 1<<20), offset: offset}
+	reader := a.NewReader(0)
+	for start, end := 0, 0; start < len(missing); start = end {
+		segment := s.rows[missing[start]].at.segment
+		for end = start; end < len(missing) && s.rows[missing[end]].at.segment == segment; end++ {
+		}
+		if err := w.copy(ctx, reader, missing[start:end]); err != nil {
+			_ = w.out.Flush() // for a run that goes on
+			return a.Damaged(ctx, s.segments[segment].name, err)
+		}
+		progress(end - start)
+	}
+	return spoolError(w.out.Flush())
+}
+
+func (l location) compare(other location) int {
+	return cmp.Or(cmp.Compare(l.segment, other.segment), cmp.Compare(l.record, other.record))
 }
 
 // spoolError tells a spool that cannot be written from an archive that cannot be read.
@@ -96,36 +122,61 @@ type spoolWriter struct {
 	offset int64
 }
 
-// copy writes the records of rows that are in one segment, in the order of the records.
+// copy writes the records of rows that are in one segment, in the order of the records, as
+// one frame.
 func (w *spoolWriter) copy(ctx context.Context, reader *Reader, rows []int32) error {
 	name := w.segments[w.rows[rows[0]].at.segment].name
 	segment, err := reader.segment(ctx, name)
 	if err != nil {
 		return err
 	}
-	last := spooled{at: location{record: -1}}
-	for _, i := range rows {
-		row := &w.rows[i]
-		if row.at.record == last.at.record {
-			*row = last
-			continue
+	f := frame{Segment: name}
+	var body []byte
+	for i, row := range rows {
+		at := w.rows[row].at
+		if i > 0 && at == w.rows[rows[i-1]].at {
+			continue // the task is there twice
 		}
-		if int(row.at.record) >= len(segment.Records) {
+		if int(at.record) >= len(segment.Records) {
 			return damage("segment "+name, "has no such record")
 		}
-		data := segment.Records[row.at.record]
-		row.offset, row.size = w.offset, int32(len(data))
+		data := segment.Records[at.record]
+		size := int32(len(data))
 		if len(data) >= spoolCompressed {
 			w.buffer = codec().encoder.EncodeAll(data, w.buffer[:0])
-			data, row.size = w.buffer, -int32(len(w.buffer))
+			data, size = w.buffer, -int32(len(w.buffer))
 		}
-		if _, err := w.out.Write(data); err != nil {
+		body = append(body, data...)
+		f.Records = append(f.Records, [2]int32{at.record, size})
+	}
+	head, err := f.encode(body)
+	if err != nil {
+		return err
+	}
+	for _, part := range [][]byte{head, body} {
+		if _, err := w.out.Write(part); err != nil {
 			return spoolError(err)
 		}
-		w.offset += int64(len(data))
-		last = *row
 	}
+	w.place(rows, w.rows[rows[0]].at.segment, &f, w.offset+int64(len(head)))
+	w.offset += int64(len(head) + len(body))
 	return nil
+}
+
+// place says of rows, which are in the order of their places, where the records of a frame
+// are whose body begins at the offset.
+func (s *Spool) place(rows []int32, segment int32, f *frame, offset int64) {
+	for _, record := range f.Records {
+		at := location{segment, record[0]}
+		first, _ := slices.BinarySearchFunc(rows, at, func(row int32, at location) int { return s.rows[row].at.compare(at) })
+		for _, row := range rows[first:] {
+			if s.rows[row].at != at {
+				break
+			}
+			s.rows[row].offset, s.rows[row].size = offset, record[1]
+		}
+		offset += bytesOf(record[1])
+	}
 }
 
 // Segment is the segment that the row's record is from, or "" when it has none.
@@ -143,7 +194,7 @@ func (s *Spool) Read(row int) (*contracts.SimReturn, error) {
 	if at.size == 0 {
 		return nil, nil
 	}
-	size := int(max(at.size, -at.size))
+	size := int(bytesOf(at.size))
 	s.buffer = slices.Grow(s.buffer[:0], size)[:size]
 	if _, err := s.file.ReadAt(s.buffer, at.offset); err != nil {
 		return nil, err
