@@ -33,5 +33,12 @@ func SettingsOf(c *config.Config, names name.Names) Settings {
 	if c.Storage.Existing {
 		s.Storage.Adopt = in(c.Storage.ResourceGroup).accountID()
 	}
+	if c.Cluster.Wanted {
+		s.Cluster = &Cluster{Cluster: c.Cluster}
+		s.Cluster.Name = names.Cluster
+		if c.Cluster.Existing {
+			s.Cluster.Adopt = in(c.Cluster.ResourceGroup).clusterID()
+		}
+	}
 	return s
 }

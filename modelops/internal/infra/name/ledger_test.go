@@ -86,7 +86,7 @@ func TestSettle(t *testing.T) {
 	if got := settle(t, l, given); got.Registry != "another" || got.StorageAccount != first.StorageAccount {
 		t.Error(got)
 	}
-	if err := l.Forget("dev", name.Parts{ResourceGroup: true, Registry: true, StorageAccount: true}); err != nil {
+	if err := l.Forget("dev", name.Parts{ResourceGroup: true, Registry: true, StorageAccount: true, Cluster: true}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(path); err == nil {
