@@ -185,11 +185,15 @@ func (t *target) withoutWorkspace(c *cli.Context, before *infra.State) error {
 	return err
 }
 
-// inCluster says whether an environment's compute is in its own namespace of a cluster.
+// inCluster says whether an environment's compute is in a cluster: by the context that it
+// names, or, when it names none, by the namespace that is its own.
 func inCluster(loaded *environment.Loaded, cluster *infra.KubernetesCluster) bool {
 	compute := loaded.Env.Compute
-	if compute == nil || compute.Kubernetes == nil || compute.Kubernetes.Namespace != infra.Namespace(loaded.Env.Environment) {
+	if compute == nil || compute.Kubernetes == nil {
 		return false
 	}
-	return compute.Kubernetes.Context == "" || compute.Kubernetes.Context == cluster.Context
+	if context := compute.Kubernetes.Context; context != "" {
+		return context == cluster.Context
+	}
+	return compute.Kubernetes.Namespace == infra.Namespace(loaded.Env.Environment)
 }

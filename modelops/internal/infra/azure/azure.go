@@ -431,7 +431,11 @@ func (p *Provider) undone(ctx context.Context, s engine.Stack, result *engine.Re
 
 // Unlock breaks the locks that updates left which were killed, and says whose they were.
 func (p *Provider) Unlock(ctx context.Context) (broken []string, err error) {
-	for _, s := range []engine.Stack{p.data(), p.cluster()} {
+	stacks := []engine.Stack{p.data()}
+	if found, err := p.engine.Status(ctx, p.cluster()); err == nil && found.Exists {
+		stacks = append(stacks, p.cluster())
+	}
+	for _, s := range stacks {
 		locks, err := p.engine.Unlock(ctx, s)
 		for _, l := range locks {
 			broken = append(broken, l.String())

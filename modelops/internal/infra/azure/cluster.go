@@ -260,7 +260,7 @@ func (b *builder) workerIdentity(issuer pulumi.StringOutput) error {
 			"resourceGroupName": pulumi.String(b.Group), "resourceName": pulumi.String(b.workers()),
 			"federatedIdentityCredentialResourceName": pulumi.String(account),
 			"issuer":    issuer,
-			"subject":   pulumi.String("system:serviceaccount:" + infra.Namespace(b.Environment) + ":" + account),
+			"subject":   pulumi.String("system:serviceaccount:" + b.Cluster.Namespace + ":" + account),
 			"audiences": pulumi.ToStringArray([]string{"api://AzureADTokenExchange"}),
 		}, pulumi.DependsOn([]pulumi.Resource{after}), pulumi.DeletedWith(identity)); err != nil {
 			return err

@@ -1,6 +1,7 @@
 package azure
 
 import (
+	"github.com/modelops-suite/modelops-go/modelops/internal/infra"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra/config"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra/name"
 )
@@ -34,7 +35,7 @@ func SettingsOf(c *config.Config, names name.Names) Settings {
 		s.Storage.Adopt = in(c.Storage.ResourceGroup).accountID()
 	}
 	if c.Cluster.Wanted {
-		s.Cluster = &Cluster{Cluster: c.Cluster}
+		s.Cluster = &Cluster{Cluster: c.Cluster, Namespace: infra.Namespace(s.Environment)}
 		s.Cluster.Name = names.Cluster
 		if c.Cluster.Existing {
 			s.Cluster.Adopt = in(c.Cluster.ResourceGroup).clusterID()

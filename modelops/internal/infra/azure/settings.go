@@ -47,7 +47,8 @@ type Storage struct {
 // Cluster is the Kubernetes cluster, as the configuration describes it and under its name.
 type Cluster struct {
 	config.Cluster
-	Adopt string // as with the registry
+	Adopt     string // as with the registry
+	Namespace string // where workers and drivers run
 }
 
 // Scratch is the prefix in the container that nobody relies on.
