@@ -10,17 +10,15 @@ import (
 	"io/fs"
 	"os"
 	"strings"
-	"time"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/urfave/cli/v2"
 
 	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/atomicfile"
-	"github.com/modelops-suite/modelops-go/modelops-bundle/azurecredential"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/command"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/environment"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra"
+	"github.com/modelops-suite/modelops-go/modelops/internal/infra/azuretoken"
 )
 
 // clustered is a provider whose environment can have a cluster.
@@ -101,36 +99,12 @@ func writeKubeconfig(path string, text []byte, force bool) error {
 	return nil
 }
 
-// clusterScope is that of tokens for clusters whose users are Azure's.
-const clusterScope = "6dae42f8-4368-4678-94ff-3960e28e3630/.default"
-
-// execCredential is what Kubernetes' clients read from a program that signs in.
-type execCredential struct {
-	Kind       string `json:"kind"`
-	APIVersion string `json:"apiVersion"`
-	Status     struct {
-		Token   string    `json:"token"`
-		Expires time.Time `json:"expirationTimestamp"`
-	} `json:"status"`
-}
-
 func infraToken(c *cli.Context) error {
-	identity, err := azurecredential.For("")
+	credential, err := azuretoken.Get(c.Context)
 	if err != nil {
-		return unidentified(err)
+		return err
 	}
-	token, err := identity.GetToken(c.Context, policy.TokenRequestOptions{Scopes: []string{clusterScope}})
-	if err != nil {
-		return unidentified(err)
-	}
-	answer := execCredential{Kind: "ExecCredential", APIVersion: "client.authentication.k8s.io/v1"}
-	answer.Status.Token, answer.Status.Expires = token.Token, token.ExpiresOn.UTC().Truncate(time.Second)
-	return command.Print(c, answer, func(w io.Writer) { _ = json.NewEncoder(w).Encode(answer) }) // into memory
-}
-
-func unidentified(err error) error {
-	return (&contracts.Error{Code: contracts.CodeUnauthenticated, Stage: contracts.StageProvision,
-		Message: "nobody is signed in to Azure for the cluster", Hint: "az login"}).Because(err)
+	return command.Print(c, credential, func(w io.Writer) { _ = json.NewEncoder(w).Encode(credential) }) // into memory
 }
 
 // doomed is what a removal takes of the cluster, in words; "" when there is none.
