@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -40,9 +41,24 @@ func faultPoints() []faultPoint {
 	for _, typ := range []string{"resources:ResourceGroup", "containerregistry:Registry", "storage:StorageAccount", "storage:BlobContainer"} {
 		points = append(points, faultPoint{"create", typ, "lost"})
 	}
+	points = append(points, clusterPoints()...)
 	return append(points, faultPoint{"create", "storage:StorageAccount", "died"}, faultPoint{"create", "containerregistry:Registry", "half"},
 		faultPoint{"delete", "containerregistry:Registry", "lost"})
 }
+
+// clusterPoints are those of what takes longest, of what is made in passing, and of what a
+// cluster is removed by.
+func clusterPoints() []faultPoint {
+	const cluster = "containerservice/v20240501:ManagedCluster"
+	return []faultPoint{
+		{"create", cluster, "failed"}, {"create", cluster, "killed"}, {"create", cluster, "lost"}, {"create", cluster, "half"},
+		{"create", "managedidentity:FederatedIdentityCredential", "killed"}, {"create", "managedidentity:UserAssignedIdentity", "failed"},
+		{"delete", cluster, "failed"}, {"delete", cluster, "killed"},
+	}
+}
+
+// ofCluster says whether the fault is met by an environment that has a cluster only.
+func (p faultPoint) ofCluster() bool { return slices.Contains(clusterPoints(), p) }
 
 // TestAzureFaults has every creation and every deletion fail, take long, or be killed:
 // the next "up" makes the environment whole, makes nothing twice, and until then the
@@ -56,11 +72,15 @@ func TestAzureFaults(t *testing.T) {
 			if point.typ == "authorization:RoleAssignment" {
 				config, types = azureConfig+"storage: {auth: identity}\n", identityTypes
 			}
+			down := []string{"infra", "down", "--destroy-registry", "--destroy-storage", "--confirm", "dev"}
+			if point.ofCluster() {
+				config, types, down = azureConfig+"cluster: {}\n", clusterTypes, []string{"infra", "down", "--confirm", "dev"}
+			}
 			b := newAzureBench(t, plugin, config)
 			args := []string{"infra", "up"}
 			if point.operation == "delete" {
 				b.mops(0, args...)
-				args = []string{"infra", "down", "--destroy-registry", "--destroy-storage", "--confirm", "dev"}
+				args = down
 			}
 			before := b.file()
 			b.strike(point, args)

@@ -11,11 +11,11 @@ import (
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra/azure/azuretest"
 )
 
-// TestAzureSecrets looks for the account's keys, the registry's passwords and the
-// passphrase in everything that the commands write, leave, or show of themselves.
+// TestAzureSecrets looks for the account's keys, the registry's passwords, the kubeconfig of
+// the cluster and the passphrase in everything that the commands write, leave, or show of themselves.
 func TestAzureSecrets(t *testing.T) {
 	t.Parallel()
-	b := newAzureBench(t, buildStandin(t), azureConfig+"registry: {admin_user: true}\n")
+	b := newAzureBench(t, buildStandin(t), azureConfig+"registry: {admin_user: true}\ncluster: {}\n")
 	b.Spoil(b, azuretest.Fault{Type: "storage:ManagementPolicy", Operation: "create", Do: "pause"})
 	// The account and its keys are there when its policy is made.
 	watch := func(azuretest.Paused, *exec.Cmd) { b.quietProcesses(b.secrets()) }
@@ -40,12 +40,28 @@ func TestAzureSecrets(t *testing.T) {
 	key := b.Canaries(b)[0]
 	b.Spoil(b, azuretest.Fault{Type: "storage:BlobContainer", Operation: "delete", Do: "fail", Status: 403, Code: "AuthorizationFailed",
 		Message: "not with AccountKey=" + key + " and " + b.secrets()[len(b.secrets())-1]})
+	b.mops(2, "infra", "down", "--destroy-storage")
 	b.mops(4, "infra", "down", "--destroy-storage", "--confirm", "dev", "--verbose")
 	b.mops(0, "infra", "up", "--json")
 	b.discreet()
+	if out, _ := b.mops(0, "infra", "kubeconfig", "--output", "-"); !strings.Contains(out, "token: "+b.clusterToken()) {
+		t.Error("there is no kubeconfig, so none could be given away")
+	}
 	if out, _ := b.mops(0, "infra", "outputs", "--show-secrets"); !strings.Contains(out, "AccountKey="+b.accountKey()) {
 		t.Error("--show-secrets shows none")
 	}
+}
+
+// clusterToken is that of the cluster's administrator.
+func (b *azureBench) clusterToken() string {
+	b.Helper()
+	for _, r := range b.Resources(b) {
+		if strings.HasSuffix(r.Type, ":ManagedCluster") {
+			return r.Keys[0]
+		}
+	}
+	b.Fatal("there is no cluster")
+	return ""
 }
 
 // accountKey is the first key of the storage account.

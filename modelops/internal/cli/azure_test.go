@@ -298,6 +298,11 @@ var (
 	azureTypes = []string{"containerregistry:Registry", "resources:ResourceGroup", "storage:BlobContainer",
 		"storage:BlobServiceProperties", "storage:ManagementPolicy", "storage:StorageAccount"}
 	identityTypes = append([]string{"authorization:RoleAssignment"}, azureTypes...)
+	clusterTypes  = slices.Sorted(slices.Values(append([]string{
+		"authorization:RoleAssignment", "authorization:RoleAssignment", // of the nodes and of the workers
+		"containerservice/v20240501:AgentPool", "containerservice/v20240501:AgentPool", "containerservice/v20240501:ManagedCluster",
+		"managedidentity:FederatedIdentityCredential", "managedidentity:FederatedIdentityCredential", "managedidentity:UserAssignedIdentity",
+	}, azureTypes...)))
 )
 
 // onAzure gives the scripts infra_azure_… an Azure of their own and a configuration.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -35,6 +36,7 @@ func infraCommand() *cli.Command {
 					"ended; it never deletes or replaces what holds data.",
 				Flags: append([]cli.Flag{provider, force}, daskFlags()...), Action: infraUp,
 			},
+			kubeconfigCommand(provider), tokenCommand(),
 			{Name: "preview", Usage: "say what up would do", UsageText: "mops infra preview", Flags: []cli.Flag{provider}, Action: infraPreview},
 			{Name: "status", Usage: "say what there is, and whether it runs", UsageText: "mops infra status", Flags: []cli.Flag{provider}, Action: infraStatus},
 			{
@@ -47,6 +49,8 @@ func infraCommand() *cli.Command {
 			},
 			{
 				Name: "down", Usage: "stop what runs; data stays unless it is told to go", UsageText: "mops infra down\nmops infra down --destroy-registry --confirm local",
+				Description: "A cluster in Azure costs by the hour, and is removed with what runs on it, once the\n" +
+					"environment's name is typed.",
 				Flags: []cli.Flag{
 					provider, force,
 					&cli.BoolFlag{Name: "dry-run", Usage: "say what would be stopped and deleted, and do nothing"},
@@ -71,14 +75,15 @@ func showSecretsFlag() cli.Flag {
 
 // infraAnswer is the document of the commands that look at or change infrastructure.
 type infraAnswer struct {
-	Environment string              `json:"environment"`
-	Provider    string              `json:"provider"`
-	EnvFile     string              `json:"env_file"`
-	FileState   infra.FileState     `json:"env_file_state"`
-	Registry    *contracts.Registry `json:"registry"` // null when there is none
-	Storage     *contracts.Storage  `json:"storage"`
-	Compute     *contracts.Compute  `json:"compute,omitempty"`
-	Components  []infra.Component   `json:"components"`
+	Environment string                   `json:"environment"`
+	Provider    string                   `json:"provider"`
+	EnvFile     string                   `json:"env_file"`
+	FileState   infra.FileState          `json:"env_file_state"`
+	Registry    *contracts.Registry      `json:"registry"` // null when there is none
+	Storage     *contracts.Storage       `json:"storage"`
+	Compute     *contracts.Compute       `json:"compute,omitempty"`
+	Cluster     *infra.KubernetesCluster `json:"cluster,omitempty"`
+	Components  []infra.Component        `json:"components"`
 }
 
 // target is the provider that a command works on, and the environment files.
@@ -179,6 +184,9 @@ func (t *target) failed(c *cli.Context, state *infra.State, err error) error {
 		return err
 	}
 	t.note(c, state)
+	if recordErr := t.remember(state); recordErr != nil {
+		command.Warn(c, "%s", recordErr.Error())
+	}
 	if state.Outputs != nil {
 		file, fileErr := t.files.Publish(state.Outputs, c.Bool("force"))
 		if fileErr == nil {
@@ -215,6 +223,9 @@ func (t *target) publish(c *cli.Context, state *infra.State) error {
 	if state.Outputs == nil {
 		return &contracts.Error{Code: contracts.CodeInternal, Stage: contracts.StageProvision, Message: "the provider made no registry"}
 	}
+	if err := t.remember(state); err != nil {
+		return err
+	}
 	file, err := t.files.Publish(state.Outputs, c.Bool("force"))
 	if err != nil {
 		return err
@@ -236,7 +247,7 @@ func (t *target) answer(c *cli.Context, state *infra.State, file infra.FileState
 	t.note(c, state)
 	a := infraAnswer{
 		Environment: t.Environment(), Provider: t.Name(), EnvFile: t.store.Path(t.Environment()), FileState: file,
-		Components: state.Components,
+		Cluster: state.Cluster, Components: state.Components,
 	}
 	if state.Outputs != nil {
 		a.Registry, a.Storage, a.Compute = &state.Outputs.Registry, state.Outputs.Storage, state.Outputs.Compute
@@ -322,36 +333,26 @@ func infraDown(c *cli.Context) error {
 		return err
 	}
 	destroy := infra.Destruction{Registry: c.Bool("destroy-registry"), Storage: c.Bool("destroy-storage")}
+	changes, err := t.PreviewDown(c.Context, destroy)
+	if err != nil {
+		return err // before the file says that it was done
+	}
 	if c.Bool("dry-run") {
-		changes, err := t.PreviewDown(c.Context, destroy)
-		if err != nil {
-			return err
-		}
 		return t.foresee(c, changes)
 	}
-	if err := t.confirm(c, destroy); err != nil {
+	cluster := t.doomed(changes)
+	if err := t.confirm(c, destroy, cluster); err != nil {
 		return err
 	}
-	file := infra.Destroyed
-	if destroy.Registry {
-		if _, err := t.PreviewDown(c.Context, destroy); err != nil {
-			return err // before the file says that it was done
-		}
-		// The file goes first: it never names a registry that is no more.
-		retired, err := t.files.Retire(t.Environment())
-		if err != nil {
-			return err
-		}
-		if !retired {
-			file = infra.Foreign
-			command.Warn(c, "%s was written or changed by somebody else, and stays", t.store.Path(t.Environment()))
-		}
+	file, err := t.disown(c, destroy, cluster)
+	if err != nil {
+		return err
 	}
 	state, err := t.Down(c.Context, destroy)
 	if err != nil {
 		return t.failed(c, state, err)
 	}
-	if err := t.names.forget(destroy); err != nil {
+	if err := errors.Join(t.names.forget(destroy, cluster != ""), t.remember(state)); err != nil {
 		return err
 	}
 	switch {
@@ -367,16 +368,43 @@ func infraDown(c *cli.Context) error {
 	return t.answer(c, state, file)
 }
 
-// confirm makes sure that whoever destroys data knows whose.
-func (t *target) confirm(c *cli.Context, destroy infra.Destruction) error {
+// disown takes what is to be removed out of the environment file before it is: it never
+// names what is no more.
+func (t *target) disown(c *cli.Context, destroy infra.Destruction, cluster string) (infra.FileState, error) {
+	if cluster != "" && !destroy.Registry {
+		before, err := t.Status(c.Context)
+		if err != nil {
+			return "", err
+		}
+		return "", t.withoutWorkspace(c, before)
+	}
+	if !destroy.Registry {
+		return "", nil
+	}
+	retired, err := t.files.Retire(t.Environment())
+	if err != nil {
+		return "", err
+	}
+	if !retired {
+		command.Warn(c, "%s was written or changed by somebody else, and stays", t.store.Path(t.Environment()))
+		return infra.Foreign, nil
+	}
+	return infra.Destroyed, nil
+}
+
+// confirm makes sure that whoever destroys data, or a cluster, knows whose.
+func (t *target) confirm(c *cli.Context, destroy infra.Destruction, cluster string) error {
 	name, typed := t.Environment(), c.String("confirm")
-	if !destroy.Any() {
+	if !destroy.Any() && cluster == "" {
 		if typed != "" {
-			return command.Usage("", "--confirm goes with --destroy-registry or --destroy-storage")
+			return command.Usage("", "--confirm goes with --destroy-registry or --destroy-storage, or with a cluster")
 		}
 		return nil
 	}
 	var what []string
+	if cluster != "" {
+		what = append(what, cluster)
+	}
 	if destroy.Registry {
 		what = append(what, "every bundle in its registry")
 	}
@@ -385,7 +413,7 @@ func (t *target) confirm(c *cli.Context, destroy infra.Destruction) error {
 	}
 	if typed == "" && command.Interactive(c) {
 		var err error
-		question := fmt.Sprintf("This removes %s, for good. Type the environment's name (%s) to go on: ", strings.Join(what, " and "), name)
+		question := fmt.Sprintf("This removes %s, for good. Type the environment's name (%s) to go on: ", strings.Join(what, ", and "), name)
 		if typed, err = command.Ask(c, question); err != nil {
 			return err
 		}
@@ -393,7 +421,7 @@ func (t *target) confirm(c *cli.Context, destroy infra.Destruction) error {
 	if typed == "" {
 		again := slices.DeleteFunc([]string{"mops infra down", flagIf(destroy.Registry, "--destroy-registry"), flagIf(destroy.Storage, "--destroy-storage"), "--confirm " + name},
 			func(s string) bool { return s == "" })
-		return command.Usage(strings.Join(again, " "), "removing %s needs the environment's name", strings.Join(what, " and "))
+		return command.Usage(strings.Join(again, " "), "removing %s needs the environment's name", strings.Join(what, ", and "))
 	}
 	if typed != name {
 		return command.Usage("--confirm "+name, "nothing was removed: the environment is %s, not %s", name, contracts.Quote(typed))

@@ -75,11 +75,11 @@ func (l *ledger) settle() error {
 }
 
 // forget frees the names of what is no more.
-func (l *ledger) forget(destroyed infra.Destruction) error {
-	if l == nil || !destroyed.Any() {
+func (l *ledger) forget(destroyed infra.Destruction, cluster bool) error {
+	if l == nil || !destroyed.Any() && !cluster {
 		return nil
 	}
-	return l.Forget(l.choice.Environment, name.Parts{Registry: destroyed.Registry, StorageAccount: destroyed.Storage})
+	return l.Forget(l.choice.Environment, name.Parts{Registry: destroyed.Registry, StorageAccount: destroyed.Storage, Cluster: cluster})
 }
 
 // unlocker is a provider whose environment can be left locked.

@@ -80,6 +80,7 @@ func (a Azure) resources(ctx context.Context, user who, lacks string) []Check {
 		{"registry-name", func(ctx context.Context, c Check) Check { return a.part(ctx, c, a.registry()) }},
 		{"storage-name", func(ctx context.Context, c Check) Check { return a.part(ctx, c, a.storage()) }},
 	}
+	steps = append(steps, a.clusterSteps()...)
 	checks := make([]Check, len(steps))
 	var done sync.WaitGroup
 	for i, s := range steps {

@@ -14,6 +14,7 @@ type part struct {
 	existing      bool
 	scoped        bool     // its host is not its name, so that others may have that too
 	available     []string // the question whether nobody has the name
+	free          string   // why there is no such question
 }
 
 func (a Azure) registry() part {
@@ -42,7 +43,10 @@ func (a Azure) part(ctx context.Context, c Check, p part) Check {
 	}
 	if !p.existing {
 		if p.scoped {
-			return c.OK("its host will be told apart by a hash")
+			p.free = "its host will be told apart by a hash"
+		}
+		if p.free != "" {
+			return c.OK("%s", p.free)
 		}
 		if err := a.AZ.Ask(ctx, &free, append(p.available, "--name", p.name, "--subscription", subscription, "--output", "json")...); err != nil {
 			return asked(c, err)

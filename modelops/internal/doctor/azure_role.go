@@ -90,7 +90,9 @@ func (a Azure) enough(roles []string) bool {
 }
 
 // assigns says whether making the environment gives somebody a role.
-func (a Azure) assigns() bool { return a.Config.Storage.Auth == config.Identity }
+func (a Azure) assigns() bool {
+	return a.Config.Storage.Auth == config.Identity || a.Config.Cluster.Wanted
+}
 
 func (a Azure) judge(c Check, roles []string) Check {
 	has := strings.Join(roles, ", ")
@@ -106,6 +108,7 @@ func (a Azure) judge(c Check, roles []string) Check {
 	case !slices.ContainsFunc(roles, makes):
 		return c.Failed(contracts.CodeDenied, ask, "making an environment needs Contributor or Owner; the roles are: %s", has)
 	}
-	return c.Failed(contracts.CodeDenied, ask+"; without it: storage.auth: connection-string in modelops.yaml",
-		"storage.auth: identity needs somebody who may assign roles (User Access Administrator or Owner) as well; the roles are: %s", has)
+	what, without := a.rolesFor()
+	return c.Failed(contracts.CodeDenied, ask+without,
+		"%s needs somebody who may assign roles (User Access Administrator or Owner) as well; the roles are: %s", what, has)
 }

@@ -14,6 +14,7 @@ const (
 	Registry = "registry"
 	Storage  = "storage"
 	Compute  = "compute" // where jobs run; without it, on the machine that submits them
+	Cluster  = "cluster" // of Kubernetes, that compute can be in
 	Group    = "group"   // what the others lie in, where there is such a thing
 )
 
@@ -38,6 +39,7 @@ type Component struct {
 type State struct {
 	Components []Component
 	Outputs    *contracts.BundleEnvironment // nil when there is no registry; without a timestamp
+	Cluster    *KubernetesCluster           // nil when there is none, or not all of it
 	Unread     error                        // why there are no outputs although something is there
 	Changed    bool                         // by the operation that answers with it
 	Notes      []string                     // what its user should know

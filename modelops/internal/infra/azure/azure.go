@@ -1,9 +1,11 @@
-// Package azure makes an environment on Azure: a resource group, a container registry,
-// and a storage account with one container. It describes them to Pulumi's engine, which
-// makes Azure agree; what has to be known of Azure to do so safely is here.
+// Package azure makes an environment on Azure: a resource group, a container registry, a
+// storage account with one container, and, where it is asked for, a Kubernetes cluster. It
+// describes them to Pulumi's engine, which makes Azure agree; what has to be known of
+// Azure to do so safely is here.
 //
 // What holds data is protected: no update deletes or replaces it, and "down" removes it
-// only by name. What is adopted is somebody else's: it is read and never changed. A
+// only by name. The cluster holds none: it is a stack of its own, that "down" removes and
+// no update replaces. What is adopted is somebody else's: it is read and never changed. A
 // resource group is never deleted, for all that others put into it would go too.
 package azure
 
@@ -36,7 +38,7 @@ func New(settings Settings, config engine.Config, plugins string) (p *Provider, 
 	p = &Provider{settings: settings, plugins: plugins}
 	if progress := config.Progress; progress != nil {
 		config.Progress = func(e engine.Event) {
-			if !p.looking {
+			if !p.looking && !(p.born(e.Name) && e.Op == engine.Create && e.Phase != engine.Done) {
 				progress(e)
 			}
 		}
@@ -51,31 +53,65 @@ func (p *Provider) Name() string { return Name }
 // Environment is that of the settings.
 func (p *Provider) Environment() string { return p.settings.Environment }
 
-// stack is where the state of what holds data lies. Compute is another one.
-func (p *Provider) stack() engine.Stack {
+// data is the stack of what holds data, and cluster that of what jobs run on: it comes and
+// goes, and data stays.
+func (p *Provider) data() engine.Stack    { return p.stack("data", (*builder).data) }
+func (p *Provider) cluster() engine.Stack { return p.stack("cluster", (*builder).cluster) }
+
+func (p *Provider) stack(part string, build func(*builder) error) engine.Stack {
 	return engine.Stack{
-		Project: "modelops", Name: p.settings.Environment + "-data", Program: program(p.settings),
+		Project: "modelops", Name: p.settings.Environment + "-" + part, Program: p.settings.program(build),
 		Plugins:  []engine.Plugin{{Name: plugin, Version: pluginVersion, Path: p.plugins}},
 		Identify: p.identify,
 	}
 }
 
+// wanted are the stacks of the settings, in the order that they are made. A cluster that
+// is there and that the settings do not have is an error: it is not removed in passing.
+func (p *Provider) wanted(ctx context.Context) ([]engine.Stack, error) {
+	if p.settings.Cluster != nil {
+		return []engine.Stack{p.data(), p.cluster()}, nil
+	}
+	found, err := p.engine.Status(ctx, p.cluster())
+	if err != nil {
+		return nil, p.explain(err)
+	}
+	if len(found.Resources)+len(found.Pending) > 0 {
+		return nil, p.orphaned(found)
+	}
+	return []engine.Stack{p.data()}, nil
+}
+
 // Preview says what Up would do to each resource.
 func (p *Provider) Preview(ctx context.Context) ([]infra.Change, error) {
-	changes, err := p.plan(ctx)
+	stacks, err := p.wanted(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var answer []infra.Change
-	for _, c := range changes {
-		answer = append(answer, infra.Change{Component: component(c.Name), Action: string(c.Op), Place: p.place(c), Resource: c.Name, Properties: c.Keys})
+	for _, s := range stacks {
+		changes, err := p.plan(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range changes {
+			answer = append(answer, infra.Change{Component: component(c.Name), Action: string(c.Op), Place: p.place(c), Resource: c.Name, Properties: c.Keys})
+		}
 	}
-	for _, part := range []string{infra.Registry, infra.Storage} {
+	for _, part := range p.parts() {
 		if !slices.ContainsFunc(answer, func(c infra.Change) bool { return c.Component == part }) {
 			answer = append(answer, infra.Change{Component: part, Action: infra.Keep, Place: p.settings.id(part)})
 		}
 	}
 	return answer, nil
+}
+
+// parts are the components that the settings have.
+func (p *Provider) parts() []string {
+	if p.settings.Cluster == nil {
+		return []string{infra.Registry, infra.Storage}
+	}
+	return []string{infra.Registry, infra.Storage, infra.Cluster}
 }
 
 func (p *Provider) place(c engine.Change) string {
@@ -85,21 +121,25 @@ func (p *Provider) place(c engine.Change) string {
 	return p.settings.id(c.Name)
 }
 
-// plan is what an update would do. One that would delete or replace data is an error.
-func (p *Provider) plan(ctx context.Context) ([]engine.Change, error) {
+// plan is what an update would do. One that would delete or replace data, or a cluster,
+// is an error.
+func (p *Provider) plan(ctx context.Context, s engine.Stack) ([]engine.Change, error) {
 	p.looking = true
-	result, err := p.engine.Preview(ctx, p.stack())
+	result, err := p.engine.Preview(ctx, s)
 	p.looking = false
 	if err != nil {
 		return nil, p.explain(err)
 	}
 	var changes []engine.Change
 	for _, c := range result.Changes {
-		if c.Op == engine.Read || c.Op == engine.Refresh {
+		if c.Op == engine.Read || c.Op == engine.Refresh || uncertain(c, result.Changes) {
 			continue
 		}
 		if holdsData(c.Name) && (c.Op == engine.Replace || c.Op == engine.Delete) {
 			return nil, p.loss(c.Name, c.Keys)
+		}
+		if err := p.refuse(c); err != nil {
+			return nil, err
 		}
 		changes = append(changes, c)
 	}
@@ -109,19 +149,36 @@ func (p *Provider) plan(ctx context.Context) ([]engine.Change, error) {
 // Up makes what is missing, and changes what differs from the settings. A state is
 // returned beside an error when it is known what there is.
 func (p *Provider) Up(ctx context.Context) (*infra.State, error) {
-	// What a deletion that was broken off removed is no longer taken for there.
-	refreshed, err := p.refresh(ctx)
+	stacks, err := p.wanted(ctx)
 	if err != nil {
-		return nil, err // another one may be at work: what is recorded is not what there is
-	}
-	if _, err := p.plan(ctx); err != nil {
 		return nil, err
 	}
-	result, err := p.update(ctx)
-	if result != nil {
-		result.Recovered = append(refreshed.Recovered, result.Recovered...)
+	all := &engine.Result{}
+	for _, s := range stacks {
+		// What a deletion that was broken off removed is no longer taken for there.
+		refreshed, err := p.refresh(ctx, s)
+		if err != nil {
+			return nil, err // another one may be at work: what is recorded is not what there is
+		}
+		all.Recovered = append(all.Recovered, refreshed.Recovered...)
 	}
-	state, err := p.after(ctx, result, p.explain(err))
+	for _, s := range stacks {
+		if _, err := p.plan(ctx, s); err != nil {
+			return nil, err
+		}
+	}
+	for _, s := range stacks {
+		var result *engine.Result
+		result, err = p.update(ctx, s)
+		if result != nil {
+			all.Recovered = append(all.Recovered, result.Recovered...)
+			all.Changes = append(all.Changes, result.Changes...)
+		}
+		if err != nil {
+			break
+		}
+	}
+	state, err := p.after(ctx, all, p.explain(err))
 	if err != nil && state.Outputs != nil && state.Outputs.Storage == nil {
 		state.Outputs = nil // half of what was asked for is not yet what there is
 	}
@@ -129,8 +186,8 @@ func (p *Provider) Up(ctx context.Context) (*infra.State, error) {
 }
 
 // refresh makes the record agree with Azure. There may be none.
-func (p *Provider) refresh(ctx context.Context) (*engine.Result, error) {
-	found, err := p.engine.Status(ctx, p.stack())
+func (p *Provider) refresh(ctx context.Context, s engine.Stack) (*engine.Result, error) {
+	found, err := p.engine.Status(ctx, s)
 	if err != nil {
 		return nil, p.explain(err)
 	}
@@ -138,7 +195,7 @@ func (p *Provider) refresh(ctx context.Context) (*engine.Result, error) {
 		return &engine.Result{}, nil
 	}
 	p.looking = true
-	result, err := p.engine.Refresh(ctx, p.stack(), engine.RefreshOptions{})
+	result, err := p.engine.Refresh(ctx, s, engine.RefreshOptions{})
 	p.looking = false
 	return result, p.explain(err)
 }
@@ -155,7 +212,7 @@ func (p *Provider) after(ctx context.Context, result *engine.Result, err error) 
 	if result != nil {
 		state.Changed = len(result.Changes) > 0
 		for _, r := range result.Recovered {
-			if r.Adopted {
+			if r.Adopted && !p.born(r.Name) {
 				state.Notes = append(state.Notes, fmt.Sprintf("%s, which an earlier run began to make, is there and was taken up", r.Name))
 			}
 		}
@@ -165,11 +222,11 @@ func (p *Provider) after(ctx context.Context, result *engine.Result, err error) 
 
 // Status says what the last operation recorded; Azure is not asked.
 func (p *Provider) Status(ctx context.Context) (*infra.State, error) {
-	found, err := p.engine.Status(ctx, p.stack())
-	if err != nil {
-		return nil, p.explain(err)
-	}
 	state := &infra.State{}
+	found, err := p.statusOf(ctx, p.data(), state)
+	if err != nil {
+		return nil, err
+	}
 	there := map[string]bool{}
 	for _, part := range []string{infra.Registry, infra.Storage} {
 		c := infra.Component{Name: part, Phase: infra.Absent, Place: p.settings.id(part)}
@@ -178,11 +235,8 @@ func (p *Provider) Status(ctx context.Context) (*infra.State, error) {
 		}
 		state.Components = append(state.Components, c)
 	}
-	for _, pending := range found.Pending {
-		state.Notes = append(state.Notes, fmt.Sprintf("an earlier run ended while %s; mops infra up looks what became of it", pending))
-	}
-	for _, lock := range found.Locks {
-		state.Notes = append(state.Notes, "the environment is being changed by "+lock.String())
+	if err := p.clusterStatus(ctx, state); err != nil {
+		return nil, err
 	}
 	if !found.Exists || !there[infra.Registry] {
 		return state, nil
@@ -191,12 +245,27 @@ func (p *Provider) Status(ctx context.Context) (*infra.State, error) {
 		state.Unread = unbelieved("the storage is there in part")
 		return state, nil
 	}
-	outputs, err := p.engine.Outputs(ctx, p.stack())
+	outputs, err := p.engine.Outputs(ctx, p.data())
 	if err != nil {
 		return nil, p.explain(err)
 	}
 	state.Outputs, state.Unread = Environment(p.settings, outputs, there[infra.Storage])
 	return state, nil
+}
+
+// statusOf is what a stack's record says, and adds to the state what its user should know.
+func (p *Provider) statusOf(ctx context.Context, s engine.Stack, state *infra.State) (*engine.Status, error) {
+	found, err := p.engine.Status(ctx, s)
+	if err != nil {
+		return nil, p.explain(err)
+	}
+	for _, pending := range found.Pending {
+		state.Notes = append(state.Notes, fmt.Sprintf("an earlier run ended while %s; mops infra up looks what became of it", pending))
+	}
+	for _, lock := range found.Locks {
+		state.Notes = append(state.Notes, "the environment is being changed by "+lock.String())
+	}
+	return found, nil
 }
 
 // placeOf is the ID of the resource that a component stands on. Storage is there when
@@ -216,26 +285,26 @@ func placeOf(found *engine.Status, part string) (id string, ok bool) {
 // Refresh compares the record with Azure, and makes the record agree. What differs from
 // the settings after that is noted, and left to Up.
 func (p *Provider) Refresh(ctx context.Context) (*infra.State, error) {
-	if found, err := p.engine.Status(ctx, p.stack()); err == nil && !found.Exists {
-		return p.Status(ctx)
-	}
-	result, err := p.refresh(ctx)
+	stacks, err := p.wanted(ctx)
 	if err != nil {
 		return nil, err
 	}
-	drift, err := p.plan(ctx)
-	if err != nil {
-		return p.after(ctx, result, err)
-	}
-	if len(drift) == 0 {
-		// Nothing is to be changed, so this only reads the keys anew.
-		again, err := p.engine.Up(ctx, p.stack(), engine.UpOptions{})
-		if again != nil {
-			result.Changes = append(result.Changes, again.Changes...)
+	all := &engine.Result{}
+	var drift []engine.Change
+	for _, s := range stacks {
+		if found, err := p.engine.Status(ctx, s); err == nil && !found.Exists {
+			continue
 		}
-		return p.after(ctx, result, p.explain(err))
+		differing, err := p.compare(ctx, s, all)
+		if err != nil {
+			if len(all.Changes)+len(all.Recovered) == 0 {
+				return nil, err
+			}
+			return p.after(ctx, all, err)
+		}
+		drift = append(drift, differing...)
 	}
-	state, err := p.after(ctx, result, nil)
+	state, err := p.after(ctx, all, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -243,6 +312,26 @@ func (p *Provider) Refresh(ctx context.Context) (*infra.State, error) {
 		state.Notes = append(state.Notes, fmt.Sprintf("Azure differs from the configuration: mops infra up would %s %s%s", c.Op, c.Name, listed(c.Keys)))
 	}
 	return state, nil
+}
+
+// compare makes a stack's record agree with Azure, adds what it did to all, and answers
+// with what Up would do then.
+func (p *Provider) compare(ctx context.Context, s engine.Stack, all *engine.Result) ([]engine.Change, error) {
+	result, err := p.refresh(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	all.Changes, all.Recovered = append(all.Changes, result.Changes...), append(all.Recovered, result.Recovered...)
+	drift, err := p.plan(ctx, s)
+	if err != nil || len(drift) > 0 {
+		return drift, err
+	}
+	// Nothing is to be changed, so this only reads the keys anew.
+	again, err := p.engine.Up(ctx, s, engine.UpOptions{})
+	if again != nil {
+		all.Changes = append(all.Changes, again.Changes...)
+	}
+	return nil, p.explain(err)
 }
 
 func listed(keys []string) string {
@@ -254,15 +343,22 @@ func listed(keys []string) string {
 
 // PreviewDown says what Down would do.
 func (p *Provider) PreviewDown(ctx context.Context, destroy infra.Destruction) ([]infra.Change, error) {
-	found, err := p.engine.Status(ctx, p.stack())
+	cluster, err := p.engine.Status(ctx, p.cluster())
 	if err != nil {
 		return nil, p.explain(err)
 	}
-	doomed, err := p.doomed(found, destroy)
+	found, doomed, err := p.doomed(ctx, destroy)
 	if err != nil {
 		return nil, err
 	}
 	var changes []infra.Change
+	for _, r := range cluster.Resources {
+		c := infra.Change{Component: infra.Cluster, Action: infra.Delete, Place: r.ID, Resource: r.Name}
+		if strings.HasPrefix(r.Name, adopted) {
+			c.Action = infra.Keep
+		}
+		changes = append(changes, c)
+	}
 	for _, r := range found.Resources {
 		c := infra.Change{Component: component(r.Name), Action: infra.Keep, Place: r.ID, Resource: r.Name}
 		if slices.Contains(doomed, r.URN) {
@@ -273,39 +369,59 @@ func (p *Provider) PreviewDown(ctx context.Context, destroy infra.Destruction) (
 	return changes, nil
 }
 
-// Down removes the data that is to be destroyed, and nothing else: nothing else here
-// could be stopped.
+// Down removes the cluster, which costs by the hour, and then the data that is to be
+// destroyed.
 func (p *Provider) Down(ctx context.Context, destroy infra.Destruction) (*infra.State, error) {
-	found, err := p.engine.Status(ctx, p.stack())
-	if err != nil {
-		return nil, p.explain(err)
-	}
-	doomed, err := p.doomed(found, destroy)
+	found, doomed, err := p.doomed(ctx, destroy)
 	if err != nil {
 		return nil, err
 	}
+	all, err := p.removeCluster(ctx)
+	if err != nil {
+		return p.undone(ctx, p.cluster(), all, p.explain(err))
+	}
 	if len(doomed) == 0 {
-		state, err := p.Status(ctx)
+		state, err := p.after(ctx, all, nil)
 		if err == nil && found.Exists && !destroy.Any() {
-			state.Notes = append(state.Notes, "nothing was stopped: the registry and the storage hold data, stay, and go on costing; --destroy-registry and --destroy-storage remove them")
+			before := "nothing was stopped: "
+			if state.Changed {
+				before = ""
+			}
+			state.Notes = append(state.Notes, before+"the registry and the storage hold data, stay, and go on costing; --destroy-registry and --destroy-storage remove them")
 		}
 		return state, err
 	}
-	result, err := p.engine.Destroy(ctx, p.stack(), engine.DestroyOptions{Only: doomed, Unprotect: true})
-	if err != nil {
-		return p.undone(ctx, result, p.explain(err))
+	result, err := p.engine.Destroy(ctx, p.data(), engine.DestroyOptions{Only: doomed, Unprotect: true})
+	if result != nil {
+		all.Changes, all.Recovered = append(all.Changes, result.Changes...), append(all.Recovered, result.Recovered...)
 	}
-	state, err := p.after(ctx, result, nil)
+	if err != nil {
+		return p.undone(ctx, p.data(), all, p.explain(err))
+	}
+	state, err := p.after(ctx, all, nil)
 	if err == nil && !slices.ContainsFunc(state.Components, func(c infra.Component) bool { return c.Phase != infra.Absent }) && !p.settings.AdoptGroup {
 		state.Notes = append(state.Notes, fmt.Sprintf("the resource group %s stays, and costs nothing; with all that others put into it: az group delete --name %s", p.settings.Group, p.settings.Group))
 	}
 	return state, err
 }
 
+// removeCluster removes all of the cluster's stack but what is adopted. There may be none.
+func (p *Provider) removeCluster(ctx context.Context) (*engine.Result, error) {
+	found, err := p.engine.Status(ctx, p.cluster())
+	if err != nil || !found.Exists {
+		return &engine.Result{}, err
+	}
+	result, err := p.engine.Destroy(ctx, p.cluster(), engine.DestroyOptions{Remove: true})
+	if result == nil {
+		result = &engine.Result{}
+	}
+	return result, err
+}
+
 // undone is the state after a destruction that failed: what Azure says is left, and no
 // outputs when it does not say. What is recorded may be gone.
-func (p *Provider) undone(ctx context.Context, result *engine.Result, err error) (*infra.State, error) {
-	_, lookErr := p.refresh(context.WithoutCancel(ctx))
+func (p *Provider) undone(ctx context.Context, s engine.Stack, result *engine.Result, err error) (*infra.State, error) {
+	_, lookErr := p.refresh(context.WithoutCancel(ctx), s)
 	state, err := p.after(ctx, result, err)
 	if lookErr != nil {
 		state.Outputs = nil
@@ -315,17 +431,30 @@ func (p *Provider) undone(ctx context.Context, result *engine.Result, err error)
 
 // Unlock breaks the locks that updates left which were killed, and says whose they were.
 func (p *Provider) Unlock(ctx context.Context) (broken []string, err error) {
-	locks, err := p.engine.Unlock(ctx, p.stack())
-	for _, l := range locks {
-		broken = append(broken, l.String())
+	stacks := []engine.Stack{p.data()}
+	if found, err := p.engine.Status(ctx, p.cluster()); err == nil && found.Exists {
+		stacks = append(stacks, p.cluster())
 	}
-	return broken, err
+	for _, s := range stacks {
+		locks, err := p.engine.Unlock(ctx, s)
+		for _, l := range locks {
+			broken = append(broken, l.String())
+		}
+		if err != nil {
+			return broken, err
+		}
+	}
+	return broken, nil
 }
 
-// doomed are the URNs of what a destruction deletes.
-func (p *Provider) doomed(found *engine.Status, destroy infra.Destruction) ([]string, error) {
+// doomed are the stack of data, and the URNs of what a destruction deletes of it.
+func (p *Provider) doomed(ctx context.Context, destroy infra.Destruction) (*engine.Status, []string, error) {
+	found, err := p.engine.Status(ctx, p.data())
+	if err != nil {
+		return nil, nil, p.explain(err)
+	}
 	if destroy.Registry && p.settings.Registry.Adopt != "" {
-		return nil, &contracts.Error{Code: contracts.CodeDenied, Stage: contracts.StageProvision,
+		return nil, nil, &contracts.Error{Code: contracts.CodeDenied, Stage: contracts.StageProvision,
 			Message: "the registry " + p.settings.Registry.Adopt + " was there before this environment, and is not removed by it",
 			Hint:    "mops infra down --destroy-storage removes what mops made; az acr delete is its owner's"}
 	}
@@ -337,7 +466,7 @@ func (p *Provider) doomed(found *engine.Status, destroy infra.Destruction) ([]st
 		}
 		urns = append(urns, r.URN)
 	}
-	return urns, nil
+	return found, urns, nil
 }
 
 // component is the part of an environment that a resource is of.
@@ -347,8 +476,10 @@ func component(name string) string {
 		return infra.Group
 	case registryName:
 		return infra.Registry
+	case accountName, serviceName, containerName, lifecycleName, assignmentName:
+		return infra.Storage
 	}
-	return infra.Storage
+	return infra.Cluster
 }
 
 // holdsData says whether deleting a resource loses what users put into it.

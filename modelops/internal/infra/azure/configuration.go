@@ -1,6 +1,7 @@
 package azure
 
 import (
+	"github.com/modelops-suite/modelops-go/modelops/internal/infra"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra/config"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra/name"
 )
@@ -32,6 +33,13 @@ func SettingsOf(c *config.Config, names name.Names) Settings {
 	}
 	if c.Storage.Existing {
 		s.Storage.Adopt = in(c.Storage.ResourceGroup).accountID()
+	}
+	if c.Cluster.Wanted {
+		s.Cluster = &Cluster{Cluster: c.Cluster, Namespace: infra.Namespace(s.Environment)}
+		s.Cluster.Name = names.Cluster
+		if c.Cluster.Existing {
+			s.Cluster.Adopt = in(c.Cluster.ResourceGroup).clusterID()
+		}
 	}
 	return s
 }

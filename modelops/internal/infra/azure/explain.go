@@ -28,6 +28,14 @@ func (p *Provider) explain(err error) error {
 		e.Code, e.Hint = contracts.CodeConflict, "the name is somebody else's in all of Azure: choose another one in modelops.yaml ("+component(f.Name)+".name)"
 	case reason.status == "401" || reason.code == "ExpiredAuthenticationToken":
 		e.Code, e.Hint = contracts.CodeUnauthenticated, "az login"
+	case strings.Contains(reason.code, "Quota"):
+		e.Code, e.Hint = contracts.CodeDenied, "another vm_size or fewer nodes in cluster.node_pools, another azure.location, or a higher quota: az vm list-usage --location "+p.settings.Location+" --output table"
+	case reason.code == "MissingSubscriptionRegistration":
+		e.Code, e.Hint = contracts.CodeDenied, "once for the subscription: az provider register --wait --namespace "+namespace(f.Type)
+	case reason.code == "RoleAssignmentExists":
+		e.Code, e.Hint = contracts.CodeConflict, "somebody gave the role by hand: take it away with az role assignment delete, then mops infra up gives it, and takes it away again with the cluster"
+	case reason.code == "AuthorizationFailed" && f.Type == assignmentType && component(f.Name) == infra.Cluster:
+		e.Code, e.Hint = contracts.CodeDenied, "a cluster needs somebody who may assign roles (Owner or User Access Administrator): its nodes pull images from the registry, and its workers bundles"
 	case reason.code == "AuthorizationFailed" && f.Type == assignmentType:
 		e.Code, e.Hint = contracts.CodeDenied, "storage.auth: identity needs somebody who may assign roles (Owner or User Access Administrator); storage.auth: connection-string does not"
 	case reason.status == "403":
@@ -38,6 +46,19 @@ func (p *Provider) explain(err error) error {
 		e.Code, e.Hint, e.Retryable = contracts.CodeUnavailable, "mops infra up goes on from here", true
 	}
 	return e.Because(err)
+}
+
+// namespace is Azure's for a type: what has to be registered.
+func namespace(typ string) string {
+	switch module := strings.Split(typ, ":")[1]; {
+	case strings.HasPrefix(module, "containerservice"):
+		return "Microsoft.ContainerService"
+	case strings.HasPrefix(module, "containerregistry"):
+		return "Microsoft.ContainerRegistry"
+	case strings.HasPrefix(module, "managedidentity"):
+		return "Microsoft.ManagedIdentity"
+	}
+	return "Microsoft.Storage"
 }
 
 // reason is what Azure says in an error of the plugin.
@@ -73,6 +94,8 @@ func what(name string) string {
 		return "storage account"
 	case containerName:
 		return "container"
+	case identityName:
+		return "identity"
 	}
 	return name
 }

@@ -26,6 +26,12 @@ type cloudResource struct {
 	Name        pulumi.StringOutput    `pulumi:"name"`
 	LoginServer pulumi.StringOutput    `pulumi:"loginServer"`
 	Endpoints   pulumi.StringMapOutput `pulumi:"primaryEndpoints"`
+
+	OIDC        pulumi.MapOutput    `pulumi:"oidcIssuerProfile"` // of a cluster
+	Kubelet     pulumi.MapOutput    `pulumi:"identityProfile"`
+	PrincipalID pulumi.StringOutput `pulumi:"principalId"` // of an identity
+	ClientID    pulumi.StringOutput `pulumi:"clientId"`
+	TenantID    pulumi.StringOutput `pulumi:"tenantId"`
 }
 
 // builder registers the resources of one run of the program.
@@ -35,24 +41,28 @@ type builder struct {
 	provider pulumi.ProviderResource
 }
 
-// program is what the environment stands on. Compute is no part of it: it comes and goes
-// in a stack of its own, and data stays.
-func program(s Settings) pulumi.RunFunc {
+// program has build register the resources of a stack.
+func (s Settings) program(build func(*builder) error) pulumi.RunFunc {
 	return func(ctx *pulumi.Context) error {
 		provider, err := s.provider(ctx)
 		if err != nil {
 			return err
 		}
-		b := &builder{Context: ctx, Settings: s, provider: provider}
-		group, err := b.group()
-		if err != nil {
-			return err
-		}
-		if err := b.registry(group); err != nil {
-			return err
-		}
-		return b.storage(group)
+		return build(&builder{Context: ctx, Settings: s, provider: provider})
 	}
+}
+
+// data is what the environment stands on. Compute is no part of it: it comes and goes in
+// a stack of its own, and data stays.
+func (b *builder) data() error {
+	group, err := b.group()
+	if err != nil {
+		return err
+	}
+	if err := b.registry(group); err != nil {
+		return err
+	}
+	return b.storage(group)
 }
 
 // provider is the plugin with its configuration.
@@ -82,10 +92,10 @@ func (b *builder) find(token, name, id string) (*cloudResource, error) {
 	return &r, err
 }
 
-// data are the options of what holds data: the engine refuses every step that would
+// holding are the options of what holds data: the engine refuses every step that would
 // delete it. (RetainOnDelete beside it would make of a replacement one that leaves the
 // data somewhere and forgets it.)
-func data(after *cloudResource) []pulumi.ResourceOption {
+func holding(after *cloudResource) []pulumi.ResourceOption {
 	return []pulumi.ResourceOption{pulumi.Protect(true), pulumi.DependsOn([]pulumi.Resource{after})}
 }
 
@@ -140,7 +150,7 @@ func (b *builder) theRegistry(group *cloudResource) (*cloudResource, error) {
 		properties["anonymousPullEnabled"] = pulumi.Bool(true)
 	}
 	// The two types are one resource, by two versions of Azure's API.
-	return b.make(token, registryName, properties, append(data(group), pulumi.Aliases([]pulumi.Alias{{Type: pulumi.String(other)}}))...)
+	return b.make(token, registryName, properties, append(holding(group), pulumi.Aliases([]pulumi.Alias{{Type: pulumi.String(other)}}))...)
 }
 
 func (b *builder) storage(group *cloudResource) error {
@@ -189,7 +199,7 @@ func (b *builder) account(group *cloudResource) (*cloudResource, error) {
 		"allowBlobPublicAccess":  pulumi.Bool(false),
 		"allowSharedKeyAccess":   pulumi.Bool(!b.Storage.Identity),
 		"tags":                   pulumi.ToStringMap(b.tags()),
-	}), data(group)...)
+	}), holding(group)...)
 	if err != nil {
 		return nil, err
 	}
@@ -243,26 +253,54 @@ func (b *builder) container(account *cloudResource) (*cloudResource, error) {
 		"containerName":     pulumi.String(b.Storage.Container),
 		"publicAccess":      pulumi.String("None"),
 		"metadata":          pulumi.ToStringMap(b.metadata()),
-	}, data(account)...)
+	}, holding(account)...)
 }
 
 // access lets whoever runs this read and write the container.
 func (b *builder) access(container *cloudResource) error {
+	who, err := b.who()
+	if err != nil {
+		return err
+	}
+	return b.grant(assignmentName, grant{scope: b.containerID(), role: blobContributor, to: pulumi.String(who).ToStringOutput()}, container)
+}
+
+// who is the object ID of whoever runs this.
+func (b *builder) who() (string, error) {
 	var who struct {
 		ObjectID string `pulumi:"objectId"`
 	}
 	if err := b.Invoke(whoCall, &struct{}{}, &who, pulumi.Provider(b.provider), pulumi.Version(pluginVersion)); err != nil {
-		return err
+		return "", err
 	}
 	if who.ObjectID == "" {
-		return errors.New("azure does not say who is signed in")
+		return "", errors.New("azure does not say who is signed in")
 	}
-	_, err := b.make(assignmentType, assignmentName, pulumi.Map{
-		"scope":              pulumi.String(b.containerID()),
-		"roleAssignmentName": pulumi.String(assignment(b.containerID(), blobContributor, who.ObjectID)),
-		"roleDefinitionId":   pulumi.String("/subscriptions/" + b.Subscription + "/providers/Microsoft.Authorization/roleDefinitions/" + blobContributor),
-		"principalId":        pulumi.String(who.ObjectID),
-	}, pulumi.DependsOn([]pulumi.Resource{container}))
+	return who.ObjectID, nil
+}
+
+// grant is a role at a scope for somebody.
+type grant struct {
+	scope, role string
+	to          pulumi.StringOutput // the object ID
+	program     bool                // it is a program's: Azure need not know it yet
+}
+
+// grant registers a role assignment. Its name follows from what it says, so that it is
+// declared once and found again.
+func (b *builder) grant(name string, g grant, after ...pulumi.Resource) error {
+	properties := pulumi.Map{
+		"scope": pulumi.String(g.scope),
+		"roleAssignmentName": g.to.ApplyT(func(principal string) string {
+			return assignment(g.scope, g.role, principal)
+		}).(pulumi.StringOutput),
+		"roleDefinitionId": pulumi.String("/subscriptions/" + b.Subscription + "/providers/Microsoft.Authorization/roleDefinitions/" + g.role),
+		"principalId":      g.to,
+	}
+	if g.program {
+		properties["principalType"] = pulumi.String("ServicePrincipal")
+	}
+	_, err := b.make(assignmentType, name, properties, pulumi.DependsOn(after))
 	return err
 }
 

@@ -24,20 +24,29 @@ func (p *Provider) identify(pending engine.Pending) string {
 		}
 		return scope + "/providers/Microsoft.Authorization/roleAssignments/" + name
 	}
+	if pending.Type == clusterType && p.settings.Cluster == nil {
+		// It is no longer in the settings, and must be found to be removed.
+		group, _ := pending.Inputs["resourceGroupName"].(string)
+		name, _ := pending.Inputs["resourceName"].(string)
+		gone := p.settings
+		gone.Group, gone.Cluster = group, &Cluster{}
+		gone.Cluster.Name = name
+		return gone.clusterID()
+	}
 	return p.settings.id(pending.Name)
 }
 
 // update runs the program. A resource that Azure has and the record does not, because the
 // answer to its creation was lost, is taken up if it is this environment's.
-func (p *Provider) update(ctx context.Context) (*engine.Result, error) {
-	const most = 8 // more than the program has resources
+func (p *Provider) update(ctx context.Context, s engine.Stack) (*engine.Result, error) {
+	const most = 16 // more than a program has resources that are found so
 	for range most {
-		result, err := p.engine.Up(ctx, p.stack(), engine.UpOptions{})
+		result, err := p.engine.Up(ctx, s, engine.UpOptions{})
 		f, id := existing(err)
 		if f == nil || ctx.Err() != nil {
 			return result, err
 		}
-		if adoptErr := p.takeUp(ctx, f, id); adoptErr != nil {
+		if adoptErr := p.takeUp(ctx, s, f, id); adoptErr != nil {
 			return result, adoptErr
 		}
 	}
@@ -59,27 +68,26 @@ func existing(err error) (*engine.Failure, string) {
 }
 
 // takeUp records a resource that is there, unless it is somebody else's.
-func (p *Provider) takeUp(ctx context.Context, f *engine.Failure, id string) error {
-	if ours, err := p.ours(ctx, f, id); err != nil || !ours {
+func (p *Provider) takeUp(ctx context.Context, s engine.Stack, f *engine.Failure, id string) error {
+	if ours, err := p.ours(ctx, s, f, id); err != nil || !ours {
 		if err != nil {
 			return err
 		}
 		return &contracts.Error{Code: contracts.CodeConflict, Stage: contracts.StageProvision,
 			Message: fmt.Sprintf("%s %s is there already, and was not made for environment %s", what(f.Name), id, p.settings.Environment),
-			Hint:    "to use it as it is, say so in modelops.yaml: " + existingKey(f.Name) + ": true; else choose another name"}
+			Hint:    notOurs(f.Name)}
 	}
-	return p.engine.Adopt(ctx, p.stack(), f)
+	return p.engine.Adopt(ctx, s, f)
 }
 
 // ours says whether a resource bears this environment's marks. What bears none lies in
 // one that does.
-func (p *Provider) ours(ctx context.Context, f *engine.Failure, id string) (bool, error) {
-	if !holdsData(f.Name) {
+func (p *Provider) ours(ctx context.Context, look engine.Stack, f *engine.Failure, id string) (bool, error) {
+	if !holdsData(f.Name) && f.Name != clusterName && f.Name != identityName {
 		return true, nil
 	}
 	var mu sync.Mutex
 	marks := map[string]string{}
-	look := p.stack()
 	look.Name = p.settings.Environment + "-look" // a preview leaves nothing of it
 	look.Program = func(c *pulumi.Context) error {
 		provider, err := p.settings.provider(c)
@@ -121,10 +129,14 @@ func (p *Provider) ours(ctx context.Context, f *engine.Failure, id string) (bool
 	return true, nil
 }
 
-// existingKey is the key of the configuration that says that something exists.
-func existingKey(name string) string {
-	if name == groupName {
-		return "azure.existing_resource_group"
+// notOurs is the hint for something that is there already and somebody else's.
+func notOurs(name string) string {
+	key := component(name) + ".existing"
+	switch name {
+	case groupName:
+		key = "azure.existing_resource_group"
+	case identityName:
+		return "its name follows from the cluster's: choose another cluster.name, or have its owner remove it"
 	}
-	return component(name) + ".existing"
+	return "to use it as it is, say so in modelops.yaml: " + key + ": true; else choose another name"
 }

@@ -4,6 +4,8 @@ import (
 	"crypto/sha1"
 	"fmt"
 	"strings"
+
+	"github.com/modelops-suite/modelops-go/modelops/internal/infra/config"
 )
 
 // Settings say what an environment on Azure is to be. Names are given, never made up
@@ -19,6 +21,7 @@ type Settings struct {
 
 	Registry Registry
 	Storage  Storage
+	Cluster  *Cluster // nil for none
 }
 
 // Registry is the container registry.
@@ -41,6 +44,13 @@ type Storage struct {
 	ScratchDays int  // what lies under Scratch is deleted after so many; 0: never
 }
 
+// Cluster is the Kubernetes cluster, as the configuration describes it and under its name.
+type Cluster struct {
+	config.Cluster
+	Adopt     string // as with the registry
+	Namespace string // where workers and drivers run
+}
+
 // Scratch is the prefix in the container that nobody relies on.
 const Scratch = "scratch/"
 
@@ -60,6 +70,14 @@ const (
 	credentialsCall = "azure-native:containerregistry:listRegistryCredentials"
 	keysCall        = "azure-native:storage:listStorageAccountKeys"
 	whoCall         = "azure-native:authorization:getClientConfig"
+
+	// A version of Azure's API that has an overlay network; the plugin's default has not.
+	clusterType    = "azure-native:containerservice/v20240501:ManagedCluster"
+	poolType       = "azure-native:containerservice/v20240501:AgentPool"
+	adminCall      = "azure-native:containerservice/v20240501:listManagedClusterAdminCredentials"
+	userCall       = "azure-native:containerservice/v20240501:listManagedClusterUserCredentials"
+	identityType   = "azure-native:managedidentity:UserAssignedIdentity"
+	federationType = "azure-native:managedidentity:FederatedIdentityCredential"
 )
 
 // The program's names for the resources. They are part of the state: renaming one is
@@ -72,10 +90,19 @@ const (
 	containerName  = "bundle-blobs"
 	lifecycleName  = "storage-lifecycle"
 	assignmentName = "storage-access"
+
+	clusterName    = "cluster"
+	poolPrefix     = "pool-" // and the pool's name
+	identityName   = "worker-identity"
+	federationName = "federation-" // and the account's name
 )
 
-// blobContributor is Azure's role Storage Blob Data Contributor.
-const blobContributor = "ba92f5b4-2d11-453d-a403-e96b0029c9fe"
+// Azure's roles.
+const (
+	blobContributor = "ba92f5b4-2d11-453d-a403-e96b0029c9fe" // Storage Blob Data Contributor
+	acrPull         = "7f951dda-4ed3-4680-a7ca-43fe172d538d" // AcrPull
+	clusterAdmin    = "b1ff04bb-8a4e-4dc4-8eb5-8693973ce19b" // Azure Kubernetes Service RBAC Cluster Admin
+)
 
 func (s Settings) groupID() string {
 	return "/subscriptions/" + s.Subscription + "/resourceGroups/" + s.Group
@@ -99,6 +126,31 @@ func (s Settings) containerID() string {
 	return s.accountID() + "/blobServices/default/containers/" + s.Storage.Container
 }
 
+// clusterID is the cluster's, "" for none.
+func (s Settings) clusterID() string {
+	switch {
+	case s.Cluster == nil:
+		return ""
+	case s.Cluster.Adopt != "":
+		return s.Cluster.Adopt
+	}
+	return s.groupID() + "/providers/Microsoft.ContainerService/managedClusters/" + s.Cluster.Name
+}
+
+// workers is the name of the identity that workers and drivers have. Several environments
+// may adopt one cluster.
+func (s Settings) workers() string {
+	_, name := split(s.clusterID())
+	if s.Cluster.Adopt != "" {
+		name += "-" + s.Environment
+	}
+	return name + "-workers"
+}
+
+func (s Settings) identityID() string {
+	return s.groupID() + "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/" + s.workers()
+}
+
 // id is the resource ID of what the program calls name, "" for what has none before it
 // is made.
 func (s Settings) id(name string) string {
@@ -115,6 +167,21 @@ func (s Settings) id(name string) string {
 		return s.containerID()
 	case lifecycleName:
 		return s.accountID() + "/managementPolicies/default"
+	}
+	if s.Cluster == nil {
+		return ""
+	}
+	switch name {
+	case clusterName:
+		return s.clusterID()
+	case identityName:
+		return s.identityID()
+	}
+	if pool, ok := strings.CutPrefix(name, poolPrefix); ok {
+		return s.clusterID() + "/agentPools/" + pool
+	}
+	if account, ok := strings.CutPrefix(name, federationName); ok {
+		return s.identityID() + "/federatedIdentityCredentials/" + account
 	}
 	return ""
 }

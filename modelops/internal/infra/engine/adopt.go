@@ -21,7 +21,7 @@ func (e *Engine) Adopt(ctx context.Context, s Stack, f *Failure) error {
 	if err != nil {
 		return err
 	}
-	made := operation{Type: "creating", Resource: map[string]any{"urn": f.URN, "type": f.Type, "custom": true, "inputs": map[string]any{}}}
+	made := operation{Type: "creating", Found: true, Resource: map[string]any{"urn": f.URN, "type": f.Type, "custom": true, "inputs": map[string]any{}}}
 	for _, r := range state.Resources {
 		switch {
 		case r.Type == stackType:

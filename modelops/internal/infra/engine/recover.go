@@ -57,6 +57,7 @@ type resourceState struct {
 type operation struct {
 	Type     string         `json:"type"`
 	Resource map[string]any `json:"resource"`
+	Found    bool           `json:"found,omitempty"` // it is there, see Adopt
 }
 
 func (o operation) text(key string) string { s, _ := o.Resource[key].(string); return s }
@@ -103,7 +104,11 @@ func (e *Engine) mend(ctx context.Context, c *connection) ([]Recovery, error) {
 	ids := map[string]string{}
 	for _, op := range unsettled {
 		p := op.pending()
-		e.config.Note(fmt.Sprintf("an earlier run ended while %s; looking at what there is", p))
+		if op.Found {
+			e.config.Note(fmt.Sprintf("%s (%s) is there already, and is taken up", p.Name, p.Type))
+		} else {
+			e.config.Note(fmt.Sprintf("an earlier run ended while %s; looking at what there is", p))
+		}
 		if p.Doing == "creating" && c.stack.Identify != nil {
 			ids[p.URN] = c.stack.Identify(p)
 		}

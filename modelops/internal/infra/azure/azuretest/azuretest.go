@@ -52,6 +52,7 @@ type Resource struct {
 	Type   string         `json:"type"`
 	Inputs map[string]any `json:"inputs"`
 	Keys   []string       `json:"keys,omitempty"`
+	Self   string         `json:"self,omitempty"`
 }
 
 // record is the stand-in's file.

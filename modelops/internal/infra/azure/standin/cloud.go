@@ -37,7 +37,8 @@ type thing struct {
 	ID     string         `json:"id"`
 	Type   string         `json:"type"`
 	Inputs map[string]any `json:"inputs"`
-	Keys   []string       `json:"keys,omitempty"` // of a storage account; the passwords of a registry
+	Keys   []string       `json:"keys,omitempty"` // of a storage account; the passwords of a registry; the token of a cluster's administrator
+	Self   string         `json:"self,omitempty"` // the object ID of what signs in: an identity, or the nodes of a cluster
 }
 
 // failure is an error in the shape that the azure-native plugin gives to Azure's.

@@ -13,10 +13,16 @@ import (
 type kind struct {
 	id         string // with {property} for names; /subscriptions/S is put before it, unless it has {scope}
 	properties map[string]property
-	replaces   []string // properties that cannot be changed in place
+	replaces   []string // properties that cannot be changed in place, some by a path: a.b
 	global     string   // the property that no two of all Azure's customers may share
 	always     bool     // there with its parent: creating it changes it, deleting it sets it back
 	outputs    func(t *thing, name string) map[string]any
+	// What the plugin itself does not check, and Azure does; nil for nothing.
+	create func(all contents, made *thing) error
+	update func(all contents, t *thing, inputs map[string]any) error
+	remove func(all contents, t *thing) error
+	made   func(all contents, t *thing, did func(operation, id string)) // what comes into being with it
+	read   func(all contents, t *thing) map[string]any                  // its inputs, as Azure has them now
 }
 
 // property is what a property may be.
@@ -79,8 +85,9 @@ func kinds() map[string]kind {
 	days := func(key string) property {
 		return object(map[string]property{"delete": object(map[string]property{key: must(number)})})
 	}
+	all := clusterKinds(group, location, tags)
 	const storage = "/resourceGroups/{resourceGroupName}/providers/Microsoft.Storage/storageAccounts/{accountName}"
-	return map[string]kind{
+	maps.Copy(all, map[string]kind{
 		"azure-native:resources:ResourceGroup": {
 			id:         "/resourceGroups/{resourceGroupName}",
 			properties: map[string]property{"resourceGroupName": group, "location": location, "tags": tags, "managedBy": text(`.*`)},
@@ -148,8 +155,27 @@ func kinds() map[string]kind {
 				"description":      text(`.*`),
 			},
 			replaces: []string{"scope", "roleAssignmentName", "principalId", "principalType", "roleDefinitionId"},
+			create:   assign,
 		},
+	})
+	return all
+}
+
+// assign refuses a role that is given already, under whatever name, and one for somebody
+// who is not known.
+func assign(all contents, made *thing) error {
+	principal, typ := made.Inputs["principalId"], made.Inputs["principalType"]
+	known := principal == user || typ == "ServicePrincipal"
+	for _, t := range all {
+		known = known || t.Self == principal
+		if t.Type == made.Type && t.Inputs["principalId"] == principal && t.Inputs["roleDefinitionId"] == made.Inputs["roleDefinitionId"] && t.Inputs["scope"] == made.Inputs["scope"] {
+			return failure(409, "RoleAssignmentExists", "The role assignment already exists. The ID of the existing role assignment is %s.", t.ID)
+		}
 	}
+	if !known {
+		return failure(400, "PrincipalNotFound", "Principal %v does not exist in the directory.", principal)
+	}
+	return nil
 }
 
 // place is the id of a resource with these inputs, and the name at its end.

@@ -108,22 +108,53 @@ func (s *server) Diff(_ context.Context, r *pulumirpc.DiffRequest) (*pulumirpc.D
 	if err != nil {
 		return nil, err
 	}
-	before, after := r.GetOldInputs().AsMap(), r.GetNews().AsMap()
 	response := &pulumirpc.DiffResponse{Changes: pulumirpc.DiffResponse_DIFF_NONE, HasDetailedDiff: true, DetailedDiff: map[string]*pulumirpc.PropertyDiff{}}
-	for _, name := range slices.Sorted(maps.Keys(k.properties)) {
-		if reflect.DeepEqual(before[name], after[name]) || slices.Contains(r.GetIgnoreChanges(), name) {
+	for _, path := range k.differing(r.GetOldInputs().AsMap(), r.GetNews().AsMap()) {
+		if slices.Contains(r.GetIgnoreChanges(), path) {
 			continue
 		}
 		response.Changes = pulumirpc.DiffResponse_DIFF_SOME
-		response.Diffs = append(response.Diffs, name)
+		response.Diffs = append(response.Diffs, path)
 		how := pulumirpc.PropertyDiff_UPDATE
-		if slices.Contains(k.replaces, name) {
+		if slices.Contains(k.replaces, path) {
 			how = pulumirpc.PropertyDiff_UPDATE_REPLACE
-			response.Replaces = append(response.Replaces, name)
+			response.Replaces = append(response.Replaces, path)
 		}
-		response.DetailedDiff[name] = &pulumirpc.PropertyDiff{Kind: how, InputDiff: true}
+		response.DetailedDiff[path] = &pulumirpc.PropertyDiff{Kind: how, InputDiff: true}
 	}
+	response.DeleteBeforeReplace = len(response.Replaces) > 0
 	return response, nil
+}
+
+// differing are the properties that differ: those within one where that matters.
+func (k kind) differing(before, after map[string]any) []string {
+	var paths []string
+	for _, name := range slices.Sorted(maps.Keys(k.properties)) {
+		if reflect.DeepEqual(before[name], after[name]) {
+			continue
+		}
+		if !slices.ContainsFunc(k.replaces, func(path string) bool { return strings.HasPrefix(path, name+".") }) {
+			paths = append(paths, name)
+			continue
+		}
+		was, _ := before[name].(map[string]any)
+		is, _ := after[name].(map[string]any)
+		for _, inner := range slices.Sorted(maps.Keys(k.properties[name].object)) {
+			if !reflect.DeepEqual(was[inner], is[inner]) {
+				paths = append(paths, name+"."+inner)
+			}
+		}
+	}
+	return paths
+}
+
+// foreseen are the outputs in a preview: what Azure answers is not known.
+func foreseen(inputs map[string]any) (*structpb.Struct, error) {
+	outputs := maps.Clone(inputs)
+	for _, computed := range []string{"name", "loginServer", "primaryEndpoints", "type", "identityProfile", "oidcIssuerProfile", "principalId", "clientId", "tenantId"} {
+		outputs[computed] = unknown
+	}
+	return structpb.NewStruct(outputs)
 }
 
 func (s *server) Create(ctx context.Context, r *pulumirpc.CreateRequest) (*pulumirpc.CreateResponse, error) {
@@ -133,11 +164,7 @@ func (s *server) Create(ctx context.Context, r *pulumirpc.CreateRequest) (*pulum
 	}
 	inputs := r.GetProperties().AsMap()
 	if r.GetPreview() {
-		outputs := maps.Clone(inputs)
-		for _, computed := range []string{"name", "loginServer", "primaryEndpoints", "type"} {
-			outputs[computed] = unknown
-		}
-		properties, err := structpb.NewStruct(outputs)
+		properties, err := foreseen(inputs)
 		return &pulumirpc.CreateResponse{Properties: properties}, err
 	}
 	id, name := k.place(s.subscription, inputs)
@@ -150,9 +177,17 @@ func (s *server) Create(ctx context.Context, r *pulumirpc.CreateRequest) (*pulum
 			switch {
 			case strings.HasSuffix(token, ":StorageAccount"), strings.HasSuffix(token, ":Registry"):
 				made.Keys = []string{newKey(), newKey()}
+			case strings.HasSuffix(token, ":ManagedCluster"):
+				made.Keys, made.Self = []string{newKey()}, newGUID()
+				made.Keys = append(made.Keys, base64.StdEncoding.EncodeToString(kubeconfigText(made, true)))
+			case strings.HasSuffix(token, ":UserAssignedIdentity"):
+				made.Self = newGUID()
 			}
 			all[strings.ToLower(id)] = made
 			did("create", id)
+			if k.made != nil {
+				k.made(all, made, did)
+			}
 			return nil
 		})
 	})
@@ -179,6 +214,11 @@ func (k kind) admit(all contents, made *thing, name string) error {
 			return failure(404, "ResourceGroupNotFound", "Resource group '%s' could not be found.", above[strings.LastIndex(above, "/")+1:])
 		}
 		return failure(404, "ParentResourceNotFound", "Can not perform requested operation on nested resource. Parent resource '%s' not found.", above)
+	}
+	if k.create != nil {
+		if err := k.create(all, made); err != nil {
+			return err
+		}
 	}
 	if k.global == "" {
 		return nil
@@ -216,6 +256,12 @@ func initFailed(id string, properties, inputs *structpb.Struct, because error) e
 	return detailed.Err()
 }
 
+func newGUID() string {
+	random := make([]byte, 16)
+	_, _ = rand.Read(random) // never fails
+	return fmt.Sprintf("%x-%x-%x-%x-%x", random[:4], random[4:6], random[6:8], random[8:10], random[10:])
+}
+
 func newKey() string {
 	key := make([]byte, 64)
 	_, _ = rand.Read(key) // never fails
@@ -238,7 +284,11 @@ func (s *server) Read(ctx context.Context, r *pulumirpc.ReadRequest) (*pulumirpc
 			if response.Properties, err = k.state(t, t.ID[strings.LastIndex(t.ID, "/")+1:]); err != nil {
 				return err
 			}
-			response.Inputs, err = structpb.NewStruct(t.Inputs)
+			inputs := t.Inputs
+			if k.read != nil {
+				inputs = k.read(all, t)
+			}
+			response.Inputs, err = structpb.NewStruct(inputs)
 			return err
 		})
 	})
@@ -251,7 +301,8 @@ func (s *server) Update(ctx context.Context, r *pulumirpc.UpdateRequest) (*pulum
 		return nil, err
 	}
 	if r.GetPreview() {
-		return &pulumirpc.UpdateResponse{Properties: r.GetNews()}, nil
+		properties, err := foreseen(r.GetNews().AsMap())
+		return &pulumirpc.UpdateResponse{Properties: properties}, err
 	}
 	response := &pulumirpc.UpdateResponse{}
 	err = s.effect(ctx, token, "update", func() error {
@@ -260,7 +311,13 @@ func (s *server) Update(ctx context.Context, r *pulumirpc.UpdateRequest) (*pulum
 			if t == nil {
 				return failure(404, "ResourceNotFound", "The Resource '%s' was not found.", r.GetId())
 			}
-			t.Inputs = r.GetNews().AsMap()
+			inputs := r.GetNews().AsMap()
+			if k.update != nil {
+				if err := k.update(all, t, inputs); err != nil {
+					return err
+				}
+			}
+			t.Inputs = inputs
 			if response.Properties, err = k.state(t, t.ID[strings.LastIndex(t.ID, "/")+1:]); err != nil {
 				return err
 			}
@@ -279,6 +336,11 @@ func (s *server) Delete(ctx context.Context, r *pulumirpc.DeleteRequest) (*empty
 	}
 	err = s.effect(ctx, token, "delete", func() error {
 		return s.cloud.change(func(all contents, did func(operation, id string)) error {
+			if t := all.get(r.GetId()); t != nil && k.remove != nil {
+				if err := k.remove(all, t); err != nil {
+					return err
+				}
+			}
 			doomed := []string{r.GetId()}
 			if !k.always {
 				doomed = append(all.children(r.GetId()), r.GetId())
@@ -309,6 +371,8 @@ func (s *server) Invoke(ctx context.Context, r *pulumirpc.InvokeRequest) (*pulum
 				answer, err = credentials(all.get(group + fmt.Sprintf("Microsoft.ContainerRegistry/registries/%v", args["registryName"])))
 			case "azure-native:storage:listStorageAccountKeys":
 				answer, err = accountKeys(all.get(group + fmt.Sprintf("Microsoft.Storage/storageAccounts/%v", args["accountName"])))
+			case adminCall, userCall:
+				answer, err = kubeconfig(all.get(group+fmt.Sprintf("Microsoft.ContainerService/managedClusters/%v", args["resourceName"])), r.GetTok() == adminCall)
 			default:
 				err = fmt.Errorf("unrecognized function: %s", r.GetTok())
 			}
