@@ -17,6 +17,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -73,7 +75,16 @@ func (p *process) pause() (resume func(), err error) {
 	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		return nil, err
 	}
-	return sync.OnceFunc(func() { _ = p.cmd.Process.Signal(syscall.SIGCONT) }), nil
+	resume = sync.OnceFunc(func() { _ = p.cmd.Process.Signal(syscall.SIGCONT) })
+	for range 200 { // one thread after the other stops
+		state, err := exec.Command("ps", "-o", "state=", "-p", strconv.Itoa(p.cmd.Process.Pid)).Output()
+		if err == nil && strings.HasPrefix(string(state), "T") {
+			return resume, nil
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	resume()
+	return nil, fmt.Errorf("%s does not stop", p.name)
 }
 
 // writeKey makes a key that signs tokens of service accounts.
