@@ -20,8 +20,10 @@ package kubetest
 
 import (
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -230,6 +232,32 @@ func (c *Cluster) Namespace(t testing.TB) string {
 		t.Fatal(err)
 	}
 	return name
+}
+
+// Account is a directory with what a pod of a service account has: its token, and the
+// certificate by which it knows the API server.
+func (c *Cluster) Account(t testing.TB, namespace, name string) string {
+	t.Helper()
+	answer, err := c.request(t.Context(), http.MethodPost, "/api/v1/namespaces/"+namespace+"/serviceaccounts/"+name+"/token", "application/json",
+		[]byte(`{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var request struct{ Status struct{ Token string } }
+	if err := json.Unmarshal(answer, &request); err != nil {
+		t.Fatal(err)
+	}
+	certificate, err := os.ReadFile(c.path("certificates/apiserver.crt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for file, data := range map[string][]byte{"token": []byte(request.Status.Token), "ca.crt": certificate} {
+		if err := os.WriteFile(filepath.Join(dir, file), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
 }
 
 // Pause stops the API server from answering until the returned function is called: the

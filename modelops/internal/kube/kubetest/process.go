@@ -100,19 +100,21 @@ func (c *Cluster) writeKey(name string) error {
 
 // ready asks the API server, by the certificate that it made for itself.
 func (c *Cluster) ready() error {
-	return c.request(context.Background(), http.MethodGet, "/readyz", nil)
+	_, err := c.request(context.Background(), http.MethodGet, "/readyz", "", nil)
+	return err
 }
 
 // patch changes what the suite itself has no business with.
 func (c *Cluster) patch(ctx context.Context, path string, merge []byte) error {
-	return c.request(ctx, http.MethodPatch, path, merge)
+	_, err := c.request(ctx, http.MethodPatch, path, "application/merge-patch+json", merge)
+	return err
 }
 
 // request asks the API server for something, as the administrator.
-func (c *Cluster) request(ctx context.Context, method, path string, body []byte) error {
+func (c *Cluster) request(ctx context.Context, method, path, kind string, body []byte) ([]byte, error) {
 	certificate, err := os.ReadFile(c.path("certificates/apiserver.crt"))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(certificate)
@@ -120,20 +122,21 @@ func (c *Cluster) request(ctx context.Context, method, path string, body []byte)
 	defer client.CloseIdleConnections()
 	request, err := http.NewRequestWithContext(ctx, method, c.Server+path, bytes.NewReader(body))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	request.Header.Set("Authorization", "Bearer "+c.token)
-	request.Header.Set("Content-Type", "application/merge-patch+json")
+	request.Header.Set("Content-Type", kind)
 	response, err := client.Do(request)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { _ = response.Body.Close() }()
-	if response.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(response.Body, 4<<10)) // for people
-		return fmt.Errorf("%s %s: %s: %s", method, path, response.Status, text)
+	const most = 1 << 20
+	text, err := io.ReadAll(io.LimitReader(response.Body, most))
+	if err == nil && response.StatusCode >= http.StatusMultipleChoices {
+		err = fmt.Errorf("%s %s: %s: %s", method, path, response.Status, text)
 	}
-	return nil
+	return text, err
 }
 
 // freeAddresses are three on the loopback that nobody listens on.
