@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/modelops-suite/modelops-go/modelops-bundle/command"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/environment"
 	"github.com/modelops-suite/modelops-go/modelops/internal/doctor"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra/config"
@@ -22,6 +23,8 @@ type Cloud interface {
 	Provider(c *cli.Context, home string) (infra.Provider, name.Choice, error)
 	// Engine is what would make it, to be looked at.
 	Engine(c *cli.Context, home string, conf *config.Config) (doctor.Engine, error)
+	// Workspace does what a command of mops workspace says.
+	Workspace(c *cli.Context, verb, home string, conf *config.Config, chosen *environment.Chosen) error
 }
 
 // linkage is what the main knows, as the app carries it.

@@ -186,14 +186,20 @@ func matching(pattern, problem, hint string) func(string) (string, string) {
 
 // labelKey is the rule for the key of a label or a taint; a value is of the latter half.
 func labelKey(key string) (problem, hint string) {
-	const part = `[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?`
+	if problem, hint = selectorKey(key); problem != "" {
+		return problem, hint
+	}
 	switch domain, _, _ := strings.Cut(key, "/"); {
-	case !regexp.MustCompile(`^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?` + part + `$`).MatchString(key):
-		return "is not a key that Kubernetes allows", "write it as in modelops.io/role"
 	case domain == "kubernetes.azure.com" || strings.HasSuffix(domain, ".kubernetes.azure.com") || domain == "kubernetes.io" || strings.HasSuffix(domain, ".kubernetes.io"):
 		return "is one that the cluster sets itself", "choose a key under another domain"
 	}
 	return "", ""
+}
+
+// selectorKey is the rule for the key of a label or a taint that somebody else may have set.
+func selectorKey(key string) (problem, hint string) {
+	const part = `[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?`
+	return matching(`^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?`+part+`$`, "is not a key that Kubernetes allows", "write it as in modelops.io/role")(key)
 }
 
 func labelValue(value string) (problem, hint string) {

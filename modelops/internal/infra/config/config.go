@@ -39,6 +39,8 @@ type Config struct {
 	Registry Registry
 	Storage  Storage
 	Cluster  Cluster
+	// Workspace is what runs in the cluster.
+	Workspace Workspace
 }
 
 // Settings are the user's own.
@@ -120,6 +122,7 @@ func (c *Config) check(l *problems) {
 		"sku", "admin_user", "anonymous_pull", "domain_name_label_scope")
 	c.checkExisting(l, "storage", c.Storage.Existing, c.Storage.Name, c.Storage.ResourceGroup, "sku", "scratch_days")
 	c.checkCluster(l)
+	c.checkWorkspace(l)
 }
 
 // checkExisting wants of a part that exists its name, and nothing that only says how to

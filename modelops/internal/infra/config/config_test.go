@@ -198,7 +198,9 @@ func examplePools(t *testing.T) []config.NodePool {
 // mappings are in the form that is written.
 func written(t *testing.T, value any) string {
 	t.Helper()
-	if _, isList := value.([]any); !isList {
+	switch value.(type) {
+	case []any, map[string]any:
+	default:
 		return fmt.Sprint(value)
 	}
 	data, err := json.Marshal(value)
@@ -248,6 +250,9 @@ func TestDefaults(t *testing.T) {
 		Storage:  config.Storage{SKU: "Standard_LRS", Auth: "connection-string", Container: "bundle-blobs", ScratchDays: 7},
 		Cluster: config.Cluster{UpgradeChannel: "patch", Tier: "Free", Auth: "certificate", NetworkPolicy: "cilium",
 			PodCIDR: "10.244.0.0/16", ServiceCIDR: "10.0.0.0/16"},
+		Workspace: config.Workspace{ImagePullPolicy: "IfNotPresent", MaxWorkers: 10, IdleMinutes: 10, GraceMinutes: 60,
+			WorkerCPU: "2", WorkerMemory: "4Gi", SchedulerCPU: "1", SchedulerMemory: "2Gi", DriverCPU: "1", DriverMemory: "2Gi",
+			Cache: "node", CachePath: "/var/lib/modelops", NetworkPolicy: true},
 	}
 	if diff := cmp.Diff(want, c); diff != "" {
 		t.Error(diff)

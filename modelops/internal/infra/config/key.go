@@ -33,7 +33,7 @@ type KeyOf[T any] struct {
 // Keys are all keys, in the order that they are written.
 func Keys() []Key {
 	var keys []Key
-	for _, section := range [][]Key{settingsKeys(), pulumiKeys(), azureKeys(), registryKeys(), storageKeys(), clusterKeys()} {
+	for _, section := range [][]Key{settingsKeys(), pulumiKeys(), azureKeys(), registryKeys(), storageKeys(), clusterKeys(), workspaceKeys()} {
 		keys = append(keys, section...)
 	}
 	return keys

@@ -31,8 +31,13 @@ func nestedIn(p any) nested {
 		schema := mapping(PoolKeys(), "object")
 		schema["required"] = []string{"name", "vm_size"}
 		return list[NodePool]{p, readPool, write, schema}
+	case *[]Toleration:
+		return list[Toleration]{p, readToleration, func(t Toleration) contracts.Value { return contracts.StringValue(Taint(t).String()) },
+			map[string]any{"type": []string{"string", "object"}}}
 	case *map[string]string:
-		return labels{p}
+		return labels{p, labelKey}
+	case *Selector:
+		return labels{(*map[string]string)(p), selectorKey}
 	}
 	panic("a field of a kind that no key has") // TestKeysAreFields
 }
@@ -110,8 +115,19 @@ func readPool(path string, v contracts.Value, l *problems) (pool NodePool, ok bo
 	return pool, true
 }
 
-// readTaint reads a taint in any of its three forms.
+// readTaint reads a taint that nodes are to have.
 func readTaint(path string, v contracts.Value, l *problems) (t Taint, ok bool) {
+	return taintWith(labelKey, path, v, l)
+}
+
+// readToleration reads a taint that nodes may have, the cluster's own among them.
+func readToleration(path string, v contracts.Value, l *problems) (Toleration, bool) {
+	t, ok := taintWith(selectorKey, path, v, l)
+	return Toleration(t), ok
+}
+
+// taintWith reads a taint in any of its three forms, whose key keeps to a rule.
+func taintWith(rule func(string) (string, string), path string, v contracts.Value, l *problems) (t Taint, ok bool) {
 	switch v.Kind() {
 	case contracts.KindString:
 		var rest string
@@ -131,16 +147,16 @@ func readTaint(path string, v contracts.Value, l *problems) (t Taint, ok bool) {
 		l.add(path, "is "+v.Kind().String(), "write it as key=value:NoSchedule")
 		return t, false
 	}
-	return t, checkTaint(path, t, l)
+	return t, checkTaint(rule, path, t, l)
 }
 
-func checkTaint(path string, t Taint, l *problems) bool {
+func checkTaint(rule func(string) (string, string), path string, t Taint, l *problems) bool {
 	effects := []string{"NoExecute", "NoSchedule", "PreferNoSchedule"}
 	if !slices.Contains(effects, t.Effect) {
 		l.add(path, "has the effect "+contracts.Quote(t.Effect), "write it as key=value:NoSchedule; the effect is one of "+strings.Join(effects, ", "))
 		return false
 	}
-	problem, hint := labelKey(t.Key)
+	problem, hint := rule(t.Key)
 	part := t.Key
 	if problem == "" {
 		part = t.Value
@@ -152,8 +168,11 @@ func checkTaint(path string, t Taint, l *problems) bool {
 	return problem == ""
 }
 
-// labels is a mapping of labels.
-type labels struct{ of *map[string]string }
+// labels is a mapping of labels, whose keys keep to a rule.
+type labels struct {
+	of  *map[string]string
+	key func(string) (problem, hint string)
+}
 
 func (n labels) read(path string, v contracts.Value, l *problems) {
 	found := map[string]string{}
@@ -163,7 +182,7 @@ func (n labels) read(path string, v contracts.Value, l *problems) {
 			l.add(field, "is "+member.Value.Kind().String()+", not a string", "put it in quotes")
 			continue
 		}
-		if problem, hint := labelKey(member.Key); problem != "" {
+		if problem, hint := n.key(member.Key); problem != "" {
 			l.add(field, problem, hint)
 			continue
 		}
