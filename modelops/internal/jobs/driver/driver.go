@@ -27,6 +27,11 @@ type Driver struct {
 	Log      *slog.Logger
 	Token    string // by which it is known: no two drivers have the same; made when empty
 	AtOnce   int    // how many tasks the executor runs at once, for those who ask
+
+	// Inherits has it go on where an earlier driver of the same start is lost, as the next
+	// pod of a cluster does: once that one has stopped, or said nothing for [jobs.Silence].
+	// Without it a job that is Running is somebody else's.
+	Inherits bool
 }
 
 // attempt is one go at a job, from its transition to Running to its end.
@@ -36,6 +41,8 @@ type attempt struct {
 	study   *contracts.SimulationStudy
 	begun   jobs.Transition
 	start   time.Time
+	looked  time.Time // when the job was last seen to be this attempt's
+	since   time.Time // when the first driver of this start began, from where the job's time limit counts
 	results *archive.Archive
 	index   *archive.Index
 	tally   *tally
@@ -64,7 +71,9 @@ func (d *Driver) Drive(ctx context.Context, id string) (jobs.Transition, error) 
 	switch {
 	case errors.As(err, &moved):
 		d.Log.Info("job was moved on", "state", moved.to.State, "reason", moved.to.Reason)
-		a.report(ctx, true)
+		if !a.replaced(ctx) {
+			a.report(ctx, true)
+		}
 		return moved.to, nil
 	case ctx.Err() != nil:
 		d.Log.Warn("driver was told to stop; resume the job to go on")
@@ -74,18 +83,28 @@ func (d *Driver) Drive(ctx context.Context, id string) (jobs.Transition, error) 
 	return a.end(ctx, reason, err)
 }
 
+// begin takes the job.
 func (d *Driver) begin(ctx context.Context, id string) (*attempt, error) {
 	token := cmp.Or(d.Token, rand.Text())
 	job, err := d.Catalog.Load(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	last, err := d.Catalog.Last(ctx, id)
+	status, err := d.turn(ctx, job)
 	if err != nil {
 		return nil, err
 	}
 	a := &attempt{Driver: d, job: job, start: d.Catalog.Now(), results: d.Catalog.Results(job), tally: newTally()}
-	a.begun, err = d.Catalog.MoveFrom(ctx, id, last, jobs.Transition{State: jobs.Running, By: jobs.By{Token: token}})
+	a.since = a.start
+	to := jobs.Transition{State: jobs.Running, By: jobs.By{Token: token}}
+	if status.State == jobs.Running {
+		if a.since, err = d.Catalog.Began(ctx, id); err != nil {
+			return nil, err
+		}
+		to.Reason = "taken over from " + contracts.Quote(status.Last.By.Host) + ", which is lost"
+	}
+	a.looked = d.Catalog.Now()
+	a.begun, err = d.Catalog.MoveFrom(ctx, id, status.Last, to)
 	return a, err
 }
 
@@ -219,22 +238,4 @@ func (a *attempt) persist(ctx context.Context, what string, write func(ctx conte
 		<-time.After(wait)
 		wait *= 2
 	}
-}
-
-// movedError is the cause of stopping when somebody else moved the job on.
-type movedError struct{ to jobs.Transition }
-
-func (m *movedError) Error() string { return "the job became " + string(m.to.State) }
-
-// checkMoved is a [movedError] when the job has left the state that this attempt put it in.
-func (a *attempt) checkMoved(ctx context.Context) error {
-	next, err := a.Catalog.After(ctx, a.job.ID, a.begun)
-	if err != nil {
-		a.Log.Warn("the job's state cannot be read", "error", err)
-		return nil
-	}
-	if next == nil {
-		return nil
-	}
-	return &movedError{*next}
 }
