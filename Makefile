@@ -12,7 +12,7 @@ RACE    := $(if $(shell command -v $${CC:-gcc} 2>/dev/null || command -v cc 2>/d
 PACKAGES = $(foreach m,$(MODULES),./$(m)/...)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-dask test check bench bench-go bench-peers tidy docs cross peers readers azurite s3 pulumi test-azure clean
+.PHONY: help build demo demo-dask test check bench bench-go bench-peers tidy docs cross peers readers azurite s3 pulumi test-azure kubernetes test-kubernetes clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -81,6 +81,13 @@ test-azure: pulumi ## make and destroy environments on a stand-in for Azure, wit
 	MODELOPS_TEST_PULUMI=$(CURDIR)/.cache/pulumi/bin/pulumi MODELOPS_TEST_AZURE=all \
 		$(GO) test -count=1 -timeout 30m -run 'Azure|TestScript/infra_azure|TestDrift|TestAdopt|TestNotOurs|TestOutputs' \
 		./modelops/internal/infra/azure ./modelops/internal/cli
+
+kubernetes: ## build a Kubernetes API server, its controllers and simulated nodes once into .cache/kubernetes/, for the tests: 10 minutes
+	@GO=$(GO) sh scripts/kubernetes.sh .cache/kubernetes
+
+test-kubernetes: build kubernetes ## apply workspaces to a real API server, and run jobs' drivers on a simulated cluster
+	MODELOPS_TEST_BIN=$(CURDIR)/$(BIN) MODELOPS_TEST_KUBERNETES=$(CURDIR)/.cache/kubernetes \
+		$(GO) test -count=1 -timeout 20m -run Kubernetes ./modelops/...
 
 check: build ## formatting, vet, generated documents, cross-compilation of everything, tests
 	@test -z "$$(gofmt -l $(MODULES))" || { echo "not formatted:"; gofmt -l $(MODULES); exit 1; }
