@@ -7,11 +7,13 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/command"
 	"github.com/modelops-suite/modelops-go/modelops/internal/doctor"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra/config"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra/name"
+	"github.com/modelops-suite/modelops-go/modelops/internal/jobs"
 	"github.com/modelops-suite/modelops-go/modelops/internal/program"
 )
 
@@ -22,6 +24,8 @@ type Cloud interface {
 	Provider(c *cli.Context, home string) (infra.Provider, name.Choice, error)
 	// Engine is what would make it, to be looked at.
 	Engine(c *cli.Context, home string, conf *config.Config) (doctor.Engine, error)
+	// Drivers are those in a cluster that an environment names. The cluster is not asked.
+	Drivers(c *cli.Context, at contracts.ComputeKubernetes) (jobs.Drivers, error)
 }
 
 // linkage is what the main knows, as the app carries it.

@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/modelops-suite/modelops-go/contracts"
@@ -13,6 +14,20 @@ const (
 	Here      = "local"      // a process of this machine
 	InCluster = "kubernetes" // a pod in the environment's cluster, which starts another one when it is lost
 )
+
+// Drivers are those that a cluster runs. See package podjob.
+type Drivers interface {
+	// Check finds out whether a job's driver could be made.
+	Check(ctx context.Context, job *Job) error
+	// Start has the cluster drive the job, from its transition with this number.
+	Start(ctx context.Context, job *Job, start int) error
+	// Look is what the cluster knows of drivers, by the job: of one, or of all for "".
+	Look(ctx context.Context, id string) (map[string]Sighting, error)
+	// Stop ends a job's driver, with its time of grace, and has no other one come.
+	Stop(ctx context.Context, id string) error
+	// Log is what a driver's pod wrote; with follow until its end.
+	Log(ctx context.Context, pod string, follow bool) (io.ReadCloser, error)
+}
 
 // Sighting is what a cluster knows of a job's driver, and the storage cannot: why it has
 // not begun, and whether another one comes.

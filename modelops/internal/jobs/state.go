@@ -66,6 +66,15 @@ type Transition struct {
 	Number int `json:"-"` // from 1
 }
 
+// Submission is a transition to [Submitted]: a driver is about to be started at a place.
+func Submission(place, reason string) Transition {
+	to := Transition{State: Submitted, Reason: reason}
+	if place != Here {
+		to.Driver = place
+	}
+	return to
+}
+
 // By is the process that made a transition.
 type By struct {
 	Host  string `json:"host"`

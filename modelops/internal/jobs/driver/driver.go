@@ -28,10 +28,11 @@ type Driver struct {
 	Token    string // by which it is known: no two drivers have the same; made when empty
 	AtOnce   int    // how many tasks the executor runs at once, for those who ask
 
-	// Inherits has it go on where an earlier driver of the same start is lost, as the next
-	// pod of a cluster does: once that one has stopped, or said nothing for [jobs.Silence].
-	// Without it a job that is Running is somebody else's.
-	Inherits bool
+	// Start is the number of the transition that this driver was started by, where several
+	// are, one after the other, as pods of a cluster: one that finds the job Running goes
+	// on where an earlier driver of the same start is lost, once that has stopped, or said
+	// nothing for [jobs.Silence]. With 0 a job that is Running is somebody else's.
+	Start int
 }
 
 // attempt is one go at a job, from its transition to Running to its end.

@@ -2,6 +2,7 @@ package driver
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -31,9 +32,12 @@ func (d *Driver) turn(ctx context.Context, job *jobs.Job) (*jobs.Status, error) 
 			return nil, err
 		}
 		switch {
-		case status.State != jobs.Running || d.Inherits && !status.Driver.Alive:
+		case d.Start != 0 && status.Start.Number != d.Start:
+			return nil, &contracts.Error{Code: contracts.CodeConflict, Stage: contracts.StageSubmit,
+				Message: fmt.Sprintf("job %s was started again (%d) since this driver was (%d)", job.ID, status.Start.Number, d.Start)}
+		case status.State != jobs.Running || d.Start != 0 && !status.Driver.Alive:
 			return status, nil
-		case !d.Inherits:
+		case d.Start == 0:
 			return nil, &contracts.Error{Code: contracts.CodeConflict, Stage: contracts.StageSubmit,
 				Message: "job " + job.ID + " is being driven by process " + strconv.Itoa(status.Driver.PID) + " on " + contracts.Quote(status.Driver.Host)}
 		case !waits:

@@ -15,9 +15,9 @@ import (
 	"github.com/modelops-suite/modelops-go/modelops/internal/jobs"
 )
 
-// quiet is a driver that may go on for another of its start.
+// quiet is a driver of the start that a new job has, which may go on for another one.
 func quiet(c *jobs.Catalog, executor jobs.Executor) *Driver {
-	return &Driver{Catalog: c, Executor: executor, Log: slog.New(slog.DiscardHandler), Inherits: true}
+	return &Driver{Catalog: c, Executor: executor, Log: slog.New(slog.DiscardHandler), Start: 2}
 }
 
 // drove is what became of a drive.
@@ -49,7 +49,7 @@ func until(t *testing.T, what string, holds func() bool) {
 
 // A driver that is told to stop leaves the job to the next one, which waits for that, runs
 // what is missing, and counts the job's time from the first one's start.
-func TestInherits(t *testing.T) {
+func TestNextPod(t *testing.T) {
 	w := newWorld(t)
 	job := w.submit(10, jobs.Options{})
 	var some atomic.Int64
@@ -66,7 +66,7 @@ func TestInherits(t *testing.T) {
 	second := &pool{size: 2, run: succeed}
 	two := begin(t.Context(), quiet(w.catalog, second), job.ID)
 	if _, err := (&Driver{Catalog: w.catalog, Log: slog.New(slog.DiscardHandler)}).Drive(t.Context(), job.ID); contracts.AsError(err).Code != contracts.CodeConflict {
-		t.Errorf("a driver that inherits nothing: %v, want a conflict", err)
+		t.Errorf("a driver of no start: %v, want a conflict", err)
 	}
 	<-time.After(2 * turnTime)
 	if n := second.runs.Load(); n != 0 {
@@ -83,6 +83,11 @@ func TestInherits(t *testing.T) {
 	check(t, got.Transition, jobs.Succeeded, counts(20, 20, 0, 0, 0))
 	if n := second.runs.Load(); n != 15 {
 		t.Errorf("%d tasks ran in the second driver, want 15", n)
+	}
+	again := quiet(w.catalog, second)
+	again.Start = 1
+	if _, err := again.Drive(t.Context(), job.ID); contracts.AsError(err).Code != contracts.CodeConflict {
+		t.Errorf("a driver of another start: %v, want a conflict", err)
 	}
 	history, err := w.catalog.History(t.Context(), job.ID)
 	if err != nil || len(history) != 5 || history[2].State != jobs.Running || history[3].State != jobs.Running {
@@ -116,11 +121,19 @@ func newGated(s blobstore.Store) *gated {
 	return g
 }
 
-func (g *gated) pass() {
+// pass is an error for what was on its way while it was cut off, as a connection has one
+// that breaks.
+func (g *gated) pass() error {
 	g.mu.Lock()
 	open := g.open
 	g.mu.Unlock()
+	select {
+	case <-open:
+		return nil
+	default:
+	}
 	<-open
+	return &contracts.Error{Code: contracts.CodeUnavailable, Message: "connection reset"}
 }
 
 // cut cuts the storage off; what it returns ends that.
@@ -133,18 +146,24 @@ func (g *gated) cut() (restore func()) {
 }
 
 func (g *gated) Get(ctx context.Context, key string) (io.ReadCloser, error) {
-	g.pass()
+	if err := g.pass(); err != nil {
+		return nil, err
+	}
 	return g.Store.Get(ctx, key)
 }
 
 func (g *gated) Put(ctx context.Context, key string, r io.Reader) error {
-	g.pass()
+	if err := g.pass(); err != nil {
+		return err
+	}
 	g.writes.Add(1)
 	return g.Store.Put(ctx, key, r)
 }
 
 func (g *gated) Create(ctx context.Context, key string, data []byte) error {
-	g.pass()
+	if err := g.pass(); err != nil {
+		return err
+	}
 	g.writes.Add(1)
 	return g.Store.Create(ctx, key, data)
 }
