@@ -15,6 +15,9 @@ func MarshalYAML(document Value) []byte { return appendYAML(nil, document) }
 // MapValue is a mapping with its keys in that order, no two of them equal.
 func MapValue(members ...Member) Value { return mapValue(members) }
 
+// ListValue is a list.
+func ListValue(items ...Value) Value { return listValue(items) }
+
 // DocumentError is the error for a document with problems, of which there is at least
 // one. what names the kind of document, file the one that is meant.
 func DocumentError(code Code, stage Stage, what, file string, problems []Problem) *Error {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/command"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/environment"
 	"github.com/modelops-suite/modelops-go/modelops/internal/doctor"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra/config"
@@ -26,6 +27,8 @@ type Cloud interface {
 	Engine(c *cli.Context, home string, conf *config.Config) (doctor.Engine, error)
 	// Drivers are those in a cluster that an environment names. The cluster is not asked.
 	Drivers(c *cli.Context, at contracts.ComputeKubernetes) (jobs.Drivers, error)
+	// Workspace does what a command of mops workspace says.
+	Workspace(c *cli.Context, verb, home string, conf *config.Config, chosen *environment.Chosen) error
 }
 
 // linkage is what the main knows, as the app carries it.

@@ -38,6 +38,9 @@ type Config struct {
 	Azure    AzureSettings
 	Registry Registry
 	Storage  Storage
+	Cluster  Cluster
+	// Workspace is what runs in the cluster.
+	Workspace Workspace
 }
 
 // Settings are the user's own.
@@ -97,9 +100,10 @@ func Default() *Config {
 // Names is what the configuration says about the names of an environment's parts.
 func (c *Config) Names() name.Choice {
 	return name.Choice{
-		Input:   name.Input{Environment: c.Settings.Environment, Username: c.Settings.Username, SubscriptionID: c.Azure.SubscriptionID},
-		Given:   name.Names{ResourceGroup: c.Azure.ResourceGroup, Registry: c.Registry.Name, StorageAccount: c.Storage.Name},
-		Adopted: name.Parts{ResourceGroup: c.Azure.ExistingResourceGroup, Registry: c.Registry.Existing, StorageAccount: c.Storage.Existing},
+		Input:    name.Input{Environment: c.Settings.Environment, Username: c.Settings.Username, SubscriptionID: c.Azure.SubscriptionID},
+		Given:    name.Names{ResourceGroup: c.Azure.ResourceGroup, Registry: c.Registry.Name, StorageAccount: c.Storage.Name, Cluster: c.Cluster.Name},
+		Adopted:  name.Parts{ResourceGroup: c.Azure.ExistingResourceGroup, Registry: c.Registry.Existing, StorageAccount: c.Storage.Existing, Cluster: c.Cluster.Existing},
+		Unwanted: name.Parts{Cluster: !c.Cluster.Wanted},
 	}
 }
 
@@ -117,6 +121,8 @@ func (c *Config) check(l *problems) {
 	c.checkExisting(l, "registry", c.Registry.Existing, c.Registry.Name, c.Registry.ResourceGroup,
 		"sku", "admin_user", "anonymous_pull", "domain_name_label_scope")
 	c.checkExisting(l, "storage", c.Storage.Existing, c.Storage.Name, c.Storage.ResourceGroup, "sku", "scratch_days")
+	c.checkCluster(l)
+	c.checkWorkspace(l)
 }
 
 // checkExisting wants of a part that exists its name, and nothing that only says how to

@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -149,7 +150,7 @@ func TestTooLarge(t *testing.T) {
 // and its value is what the file says.
 func TestEveryKey(t *testing.T) {
 	shown := map[string]bool{}
-	for _, example := range []string{"all", "existing"} {
+	for _, example := range []string{"all", "existing", "private"} {
 		file := "testdata/valid/" + example + ".yaml"
 		c, err := config.Parse(file, read(t, file))
 		if err != nil {
@@ -165,7 +166,7 @@ func TestEveryKey(t *testing.T) {
 			switch {
 			case !there && key.Text(c) != key.Default:
 				t.Errorf("%s is %q and not in %s", key.Path, key.Text(c), file)
-			case there && key.Text(c) != fmt.Sprint(value):
+			case there && key.Text(c) != written(t, value):
 				t.Errorf("%s is %q, and %s says %v", key.Path, key.Text(c), file, value)
 			case there && key.Text(c) != key.Default:
 				shown[key.Path] = true
@@ -176,6 +177,65 @@ func TestEveryKey(t *testing.T) {
 		if !shown[key.Path] {
 			t.Errorf("no example shows %s", key.Path)
 		}
+	}
+	for _, key := range config.PoolKeys() {
+		if !slices.ContainsFunc(examplePools(t), func(p config.NodePool) bool { return key.Text(&p) != key.Default }) {
+			t.Errorf("no example shows %s", key.Path)
+		}
+	}
+}
+
+func examplePools(t *testing.T) []config.NodePool {
+	t.Helper()
+	c, err := config.Parse("", read(t, "testdata/valid/all.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.Cluster.NodePools
+}
+
+// written is a value of a document as [config.Key.Text] says it. The examples' lists and
+// mappings are in the form that is written.
+func written(t *testing.T, value any) string {
+	t.Helper()
+	switch value.(type) {
+	case []any, map[string]any:
+	default:
+		return fmt.Sprint(value)
+	}
+	data, err := json.Marshal(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// Taints have three forms, and a pool what it does not say.
+func TestPools(t *testing.T) {
+	c, err := config.Parse("", read(t, "testdata/valid/pools.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []config.NodePool{
+		{Name: "system", Mode: config.SystemPool, VMSize: "Standard_D2s_v5", Count: 1, Min: 1, Max: 3, DiskType: "managed"},
+		{Name: "big", Mode: config.UserPool, VMSize: "Standard_E32s_v5", DiskType: "managed",
+			Taints: []config.Taint{{Key: "modelops.io/role", Value: "memory", Effect: "NoSchedule"}, {Key: "dedicated", Effect: "PreferNoSchedule"}}},
+	}
+	if diff := cmp.Diff(want, c.Cluster.Pools()); diff != "" {
+		t.Error(diff)
+	}
+	if c, err = config.Parse("", []byte("schema_version: 3\ncluster: {}\n")); err != nil || !c.Cluster.Wanted {
+		t.Fatal(c, err)
+	}
+	for _, file := range []string{"schema_version: 3\n", "schema_version: 3\ncluster:\n"} {
+		if c, err := config.Parse("", []byte(file)); err != nil || c.Cluster.Wanted {
+			t.Error(c, err)
+		}
+	}
+	// The pools of who says nothing are such as could be written.
+	c.Cluster.NodePools = config.DefaultPools()
+	if _, err := c.Marshal(); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -188,6 +248,11 @@ func TestDefaults(t *testing.T) {
 		Azure:    config.AzureSettings{Location: "eastus2"},
 		Registry: config.Registry{SKU: "Basic", DomainNameLabelScope: "Unsecure"},
 		Storage:  config.Storage{SKU: "Standard_LRS", Auth: "connection-string", Container: "bundle-blobs", ScratchDays: 7},
+		Cluster: config.Cluster{UpgradeChannel: "patch", Tier: "Free", Auth: "certificate", NetworkPolicy: "cilium",
+			PodCIDR: "10.244.0.0/16", ServiceCIDR: "10.0.0.0/16"},
+		Workspace: config.Workspace{ImagePullPolicy: "IfNotPresent", MaxWorkers: 10, IdleMinutes: 10, GraceMinutes: 60,
+			WorkerCPU: "2", WorkerMemory: "4Gi", SchedulerCPU: "1", SchedulerMemory: "2Gi", DriverCPU: "1", DriverMemory: "2Gi",
+			Cache: "node", CachePath: "/var/lib/modelops", NetworkPolicy: true},
 	}
 	if diff := cmp.Diff(want, c); diff != "" {
 		t.Error(diff)
@@ -211,8 +276,8 @@ func TestNames(t *testing.T) {
 	}
 	want := name.Choice{
 		Input:   name.Input{Environment: "dev", Username: "vsb", SubscriptionID: "3f2504e0-4f89-41d3-9a0c-0305e82c3301"},
-		Given:   name.Names{Registry: "teamregistry", StorageAccount: "teamstorage"},
-		Adopted: name.Parts{Registry: true, StorageAccount: true},
+		Given:   name.Names{Registry: "teamregistry", StorageAccount: "teamstorage", Cluster: "team-aks"},
+		Adopted: name.Parts{Registry: true, StorageAccount: true, Cluster: true},
 	}
 	if diff := cmp.Diff(want, c.Names()); diff != "" {
 		t.Error(diff)

@@ -30,7 +30,8 @@ func Parse(file string, data []byte) (*Config, error) {
 		case !known:
 			l.add(contracts.FieldKey(member.Key), "is not a key of the configuration", hintFor(member.Key, slices.Sorted(maps.Keys(sections))))
 		case member.Value.Kind() == contracts.KindMap:
-			readSection(c, l, member, keys)
+			c.Cluster.Wanted = c.Cluster.Wanted || member.Key == clusterSection
+			readMembers(c, l, member.Key, member.Value, keys)
 		case member.Value.Kind() != contracts.KindNull:
 			l.add(member.Key, "is "+member.Value.Kind().String()+", not a mapping", "write it as key: value")
 		}
@@ -74,18 +75,21 @@ func sections() map[string][]Key {
 	return sections
 }
 
-func readSection(c *Config, l *problems, section contracts.Member, keys []Key) {
+// readMembers reads the mapping of a section, or of a part of one.
+func readMembers[T any](c *T, l *problems, path string, v contracts.Value, keys []KeyOf[T]) {
 	names := make([]string, len(keys))
 	for i, key := range keys {
 		names[i] = key.Name()
 	}
-	for _, member := range section.Value.Members() {
+	for _, member := range v.Members() {
 		i := slices.Index(names, member.Key)
 		if i < 0 {
-			l.add(section.Key+"."+contracts.FieldKey(member.Key), "is not a key of the configuration", hintFor(member.Key, names))
+			l.add(path+"."+contracts.FieldKey(member.Key), "is not a key of the configuration", hintFor(member.Key, names))
 			continue
 		}
-		keys[i].read(c, l, member.Value)
+		key := keys[i]
+		key.Path = path + "." + key.Name()
+		key.read(c, l, member.Value)
 	}
 }
 
@@ -103,7 +107,7 @@ func hintFor(key string, names []string) string {
 }
 
 // Set sets the key to a value, as [Parse] does; the problem is nil when it can have it.
-func (k Key) Set(c *Config, v contracts.Value) *contracts.Problem {
+func (k KeyOf[T]) Set(c *T, v contracts.Value) *contracts.Problem {
 	l := &problems{}
 	if k.read(c, l, v); len(l.list) > 0 {
 		return &l.list[0]
@@ -112,13 +116,14 @@ func (k Key) Set(c *Config, v contracts.Value) *contracts.Problem {
 }
 
 // read sets the key to a value of the document; null is the same as absent.
-func (k Key) read(c *Config, l *problems, v contracts.Value) {
+func (k KeyOf[T]) read(c *T, l *problems, v contracts.Value) {
 	if v.Kind() == contracts.KindNull {
 		return
 	}
 	if v.Kind() != k.Kind {
 		l.add(k.Path, "is "+v.Kind().String()+", not "+k.Kind.String(), map[contracts.Kind]string{
 			contracts.KindString: "put it in quotes", contracts.KindBool: "write true or false, without quotes", contracts.KindInt: "write a whole number without quotes",
+			contracts.KindList: "write it as [ … ], or one a line after a dash", contracts.KindMap: "write it as key: value",
 		}[k.Kind])
 		return
 	}
@@ -128,16 +133,18 @@ func (k Key) read(c *Config, l *problems, v contracts.Value) {
 	case *bool:
 		*p, _ = v.Bool()
 	case *int64:
-		days, fits := v.Int64()
-		if !fits || days < 0 || days > MaxScratchDays {
-			l.add(k.Path, "is "+v.Text(), "it is 0 to "+strconv.Itoa(MaxScratchDays))
+		n, fits := v.Int64()
+		if !fits || n < 0 || n > k.Max {
+			l.add(k.Path, "is "+v.Text(), "it is 0 to "+strconv.FormatInt(k.Max, 10))
 			return
 		}
-		*p = days
+		*p = n
+	default:
+		nestedIn(p).read(k.Path, v, l)
 	}
 }
 
-func (k Key) readText(p *string, l *problems, written string) {
+func (k KeyOf[T]) readText(p *string, l *problems, written string) {
 	value := written
 	if k.tidy != nil {
 		value = k.tidy(written)
@@ -171,16 +178,13 @@ const header = `# The configuration of mops. Every key is in docs/configuration.
 // [Parse] would refuse is refused.
 func (c *Config) Marshal() ([]byte, error) {
 	top := []contracts.Member{{Key: "schema_version", Value: contracts.IntValue(Schema)}}
-	var members []contracts.Member
-	keys := Keys()
-	for i, key := range keys {
-		if text := key.Text(c); text != key.Default {
-			members = append(members, contracts.Member{Key: key.Name(), Value: key.value(c)})
+	sections := sections()
+	for _, key := range Keys() {
+		section := key.Section()
+		if written := writeMembers(c, sections[section]); len(written) > 0 || section == clusterSection && c.Cluster.Wanted && sections[section] != nil {
+			top = append(top, contracts.Member{Key: section, Value: contracts.MapValue(written...)})
 		}
-		if last := i == len(keys)-1 || keys[i+1].Section() != key.Section(); last && len(members) > 0 {
-			top = append(top, contracts.Member{Key: key.Section(), Value: contracts.MapValue(members...)})
-			members = nil
-		}
+		delete(sections, section) // once
 	}
 	data := append([]byte(header), contracts.MarshalYAML(contracts.MapValue(top...))...)
 	if _, err := Parse("", data); err != nil {
@@ -189,14 +193,27 @@ func (c *Config) Marshal() ([]byte, error) {
 	return data, nil
 }
 
-func (k Key) value(c *Config) contracts.Value {
+// writeMembers is what differs from its default.
+func writeMembers[T any](c *T, keys []KeyOf[T]) []contracts.Member {
+	var members []contracts.Member
+	for _, key := range keys {
+		if key.Text(c) != key.Default {
+			members = append(members, contracts.Member{Key: key.Name(), Value: key.value(c)})
+		}
+	}
+	return members
+}
+
+func (k KeyOf[T]) value(c *T) contracts.Value {
 	switch p := k.at(c).(type) {
 	case *bool:
 		return contracts.BoolValue(*p)
 	case *int64:
 		return contracts.IntValue(*p)
+	case *string:
+		return contracts.StringValue(*p)
 	default:
-		return contracts.StringValue(k.Text(c))
+		return nestedIn(p).value()
 	}
 }
 
@@ -205,15 +222,22 @@ func Reference() string {
 	var b strings.Builder
 	b.WriteString("| key | type | default | means |\n|---|---|---|---|\n")
 	for _, key := range Keys() {
-		kind := strings.TrimPrefix(strings.TrimPrefix(key.Kind.String(), "a "), "an ")
-		if key.Words != nil {
-			kind = "`" + strings.Join(key.Words, "`, `") + "`"
-		}
-		value := key.Default
-		if value != "" {
-			value = "`" + value + "`"
-		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", key.Path, kind, value, key.Doc)
+		key.row(&b)
+	}
+	for _, key := range PoolKeys() {
+		key.row(&b)
 	}
 	return b.String()
+}
+
+func (k KeyOf[T]) row(b *strings.Builder) {
+	kind := strings.TrimPrefix(strings.TrimPrefix(k.Kind.String(), "a "), "an ")
+	if k.Words != nil {
+		kind = "`" + strings.Join(k.Words, "`, `") + "`"
+	}
+	value := k.Default
+	if value != "" {
+		value = "`" + value + "`"
+	}
+	fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", k.Path, kind, value, k.Doc)
 }

@@ -12,15 +12,19 @@ import (
 )
 
 // Key is one key of the file.
-type Key struct {
+type Key = KeyOf[Config]
+
+// KeyOf is one key of a mapping that is kept as a T.
+type KeyOf[T any] struct {
 	Path    string         // section and name, as in "registry.sku"
-	Kind    contracts.Kind // KindString, KindBool or KindInt
+	Kind    contracts.Kind // KindString, KindBool, KindInt, KindList or KindMap
 	Words   []string       // the values that there are; nil for others
+	Max     int64          // of an integer, whose least is 0
 	Default string         // as it is written; empty for none
 	Pattern string         // of the value, for the JSON Schema; empty for any
 	Doc     string         // one line of Markdown
 
-	at func(*Config) any // *string, *bool or *int64
+	at func(*T) any // *string, *bool, *int64, or what nestedIn knows
 	// rule says what is wrong with a value, as in "is no region", and what is right.
 	rule func(string) (problem, hint string)
 	tidy func(string) string // the value as it is kept; nil as it is written
@@ -29,7 +33,7 @@ type Key struct {
 // Keys are all keys, in the order that they are written.
 func Keys() []Key {
 	var keys []Key
-	for _, section := range [][]Key{settingsKeys(), pulumiKeys(), azureKeys(), registryKeys(), storageKeys()} {
+	for _, section := range [][]Key{settingsKeys(), pulumiKeys(), azureKeys(), registryKeys(), storageKeys(), clusterKeys(), workspaceKeys()} {
 		keys = append(keys, section...)
 	}
 	return keys
@@ -194,7 +198,7 @@ func storageKeys() []Key {
 			rule: name.Container().Problem,
 		},
 		{
-			Path: "storage.scratch_days", Kind: contracts.KindInt, Default: "7",
+			Path: "storage.scratch_days", Kind: contracts.KindInt, Max: MaxScratchDays, Default: "7",
 			Doc: "Days after which Azure removes what lies under `scratch/` in the container; 0 keeps it. Bundles, jobs and results are never removed",
 			at:  func(c *Config) any { return &c.Storage.ScratchDays },
 		},
@@ -205,19 +209,17 @@ func storageKeys() []Key {
 const MaxScratchDays = 3650
 
 // Section is the mapping that the key lies in.
-func (k Key) Section() string {
+func (k KeyOf[T]) Section() string {
 	section, _, _ := strings.Cut(k.Path, ".")
 	return section
 }
 
 // Name is the key itself.
-func (k Key) Name() string {
-	_, key, _ := strings.Cut(k.Path, ".")
-	return key
-}
+func (k KeyOf[T]) Name() string { return k.Path[strings.LastIndex(k.Path, ".")+1:] }
 
-// Text is the key's value in a configuration, as it is written without quotes.
-func (k Key) Text(c *Config) string {
+// Text is the key's value in a configuration, as it is written without quotes; a list or
+// a mapping as JSON, and "" when it is empty.
+func (k KeyOf[T]) Text(c *T) string {
 	switch p := k.at(c).(type) {
 	case *string:
 		return *p
@@ -225,12 +227,16 @@ func (k Key) Text(c *Config) string {
 		return strconv.FormatBool(*p)
 	case *int64:
 		return strconv.FormatInt(*p, 10)
+	default:
+		if v := nestedIn(p).value(); v.Kind() != contracts.KindNull {
+			return v.Text()
+		}
+		return ""
 	}
-	return ""
 }
 
-// reset sets the key to its default.
-func (k Key) reset(c *Config) {
+// reset sets the key to its default; a list or a mapping has none but to be empty.
+func (k KeyOf[T]) reset(c *T) {
 	switch p := k.at(c).(type) {
 	case *string:
 		*p = k.Default

@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/json"
+	"maps"
 
 	"github.com/modelops-suite/modelops-go/contracts"
 )
@@ -12,11 +13,7 @@ import (
 func JSONSchema() []byte {
 	properties := map[string]any{"schema_version": map[string]any{"const": Schema, "description": "The version of this file's form"}}
 	for section, keys := range sections() {
-		inner := map[string]any{}
-		for _, key := range keys {
-			inner[key.Name()] = key.schema()
-		}
-		properties[section] = map[string]any{"type": []string{"object", "null"}, "additionalProperties": false, "properties": inner}
+		properties[section] = mapping(keys, "object", "null")
 	}
 	document := map[string]any{
 		"$schema":              "https://json-schema.org/draft/2020-12/schema",
@@ -32,6 +29,7 @@ func JSONSchema() []byte {
 			when("azure", "existing_resource_group", true, requires("azure", "resource_group")),
 			when("registry", "existing", true, requires("registry", "name")),
 			when("storage", "existing", true, requires("storage", "name")),
+			when("cluster", "existing", true, requires("cluster", "name")),
 			when("registry", "anonymous_pull", true, has("registry", "sku", map[string]any{"enum": []string{"Standard", "Premium"}})),
 		},
 	}
@@ -61,15 +59,29 @@ func has(section, key string, value map[string]any) map[string]any {
 	}
 }
 
+// mapping is the schema of one with those keys and no others.
+func mapping[T any](keys []KeyOf[T], kinds ...string) map[string]any {
+	properties := map[string]any{}
+	for _, key := range keys {
+		properties[key.Name()] = key.schema()
+	}
+	return map[string]any{"type": kinds, "additionalProperties": false, "properties": properties}
+}
+
 // schema is that of the key's value; null is the same as absent.
-func (k Key) schema() map[string]any {
+func (k KeyOf[T]) schema() map[string]any {
 	schema := map[string]any{"description": k.Doc}
 	switch k.Kind {
 	case contracts.KindBool:
 		schema["type"], schema["default"] = []string{"boolean", "null"}, k.Default == "true"
 	case contracts.KindInt:
-		schema["type"], schema["minimum"], schema["maximum"] = []string{"integer", "null"}, 0, MaxScratchDays
-		schema["default"] = json.Number(k.Default)
+		schema["type"], schema["minimum"], schema["maximum"] = []string{"integer", "null"}, 0, k.Max
+		if k.Default != "" {
+			schema["default"] = json.Number(k.Default)
+		}
+	case contracts.KindList, contracts.KindMap:
+		var empty T
+		maps.Copy(schema, nestedIn(k.at(&empty)).schema())
 	default:
 		schema["type"] = []string{"string", "null"}
 		if k.Default != "" {

@@ -18,12 +18,13 @@ import (
 // Choice is what a configuration says about names.
 type Choice struct {
 	Input
-	Given   Names // what it leaves empty is derived
-	Adopted Parts // they exist already, under the names that are given, and are not made
+	Given    Names // what it leaves empty is derived
+	Adopted  Parts // they exist already, under the names that are given, and are not made
+	Unwanted Parts // they are not made, and have the names only that were recorded for them
 }
 
 // Parts are parts of an environment.
-type Parts struct{ ResourceGroup, Registry, StorageAccount bool }
+type Parts struct{ ResourceGroup, Registry, StorageAccount, Cluster bool }
 
 // Ledger keeps the names that environments were made under, one file for each:
 // $MODELOPS_HOME/state/names/<environment>.json. What is adopted is not in it.
@@ -49,6 +50,7 @@ func pair(n *Names, p *Parts) []part {
 		{"resource group", "azure.resource_group", &n.ResourceGroup, &p.ResourceGroup},
 		{"registry", "registry.name", &n.Registry, &p.Registry},
 		{"storage account", "storage.name", &n.StorageAccount, &p.StorageAccount},
+		{"cluster", "cluster.name", &n.Cluster, &p.Cluster},
 	}
 }
 
@@ -117,7 +119,7 @@ func (l Ledger) decide(c Choice) (names Names, before *entry, after entry, err e
 // merge is the names for a choice beside what e has, and adds to e those to be made.
 func (l Ledger) merge(c Choice, e *entry) (Names, error) {
 	var names, derived Names
-	given, derivedParts := pair(&c.Given, &c.Adopted), pair(&derived, &Parts{})
+	given, derivedParts, unwanted := pair(&c.Given, &c.Adopted), pair(&derived, &Parts{}), pair(&Names{}, &c.Unwanted)
 	for i, recorded := range pair(&e.Names, &Parts{}) {
 		adopted := *given[i].in
 		name := *given[i].name
@@ -132,6 +134,8 @@ func (l Ledger) merge(c Choice, e *entry) (Names, error) {
 				l.wayOut("write "+recorded.key+": "+*recorded.name, recorded))
 		case *recorded.name != "":
 			name = *recorded.name
+		case *unwanted[i].in:
+			continue
 		case name == "":
 			if derived == (Names{}) {
 				var err error
@@ -156,6 +160,8 @@ func (l Ledger) wayOut(mend string, p part) string {
 		return mend + "; for another one, first remove that with its bundles: mops infra down --destroy-registry"
 	case "storage account":
 		return mend + "; for another one, first remove that with its results: mops infra down --destroy-storage"
+	case "cluster":
+		return mend + "; for another one, first remove that: mops infra down"
 	}
 	return mend + "; in another resource group it is another environment: settings.environment"
 }

@@ -166,3 +166,33 @@ func TestConcurrentSettle(t *testing.T) {
 		}
 	}
 }
+
+// An environment that has no cluster records no name of one, and one that it is given
+// later is recorded then.
+func TestUnwanted(t *testing.T) {
+	l := name.Ledger{Home: t.TempDir()}
+	without := choice("dev", "vsb")
+	without.Unwanted.Cluster = true
+	names, err := l.Settle(without)
+	if err != nil || names.Cluster != "" || names.Registry == "" {
+		t.Fatal(names, err)
+	}
+	with := choice("dev", "vsb")
+	with.Given.Cluster = "mine"
+	if names, err = l.Settle(with); err != nil || names.Cluster != "mine" {
+		t.Fatal(names, err)
+	}
+	if names, err = l.Settle(without); err != nil || names.Cluster != "mine" {
+		t.Error("what was made is forgotten", names, err)
+	}
+	with.Given.Cluster = "another"
+	if _, err = l.Settle(with); err == nil || !strings.Contains(contracts.AsError(err).Hint, "mops infra down") {
+		t.Error(err)
+	}
+	if err := l.Forget("dev", name.Parts{Cluster: true}); err != nil {
+		t.Fatal(err)
+	}
+	if names, err = l.Settle(with); err != nil || names.Cluster != "another" {
+		t.Error(names, err)
+	}
+}

@@ -32,6 +32,17 @@ func Container() Limit {
 	return Limit{3, 63, `^[a-z0-9](-?[a-z0-9])*$`, "lower-case letters, digits and single '-' between them"}
 }
 
+// Cluster is the limit of a Kubernetes cluster's name. Its DNS name begins with it, so
+// that it has 54 characters at most and no '_'.
+func Cluster() Limit {
+	return Limit{1, 54, `^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$`, "letters, digits and '-', with a letter or a digit at both ends"}
+}
+
+// NodePool is the limit of the name of a cluster's pool of nodes that run Linux.
+func NodePool() Limit {
+	return Limit{1, 12, `^[a-z][a-z0-9]*$`, "lower-case letters and digits, a letter first"}
+}
+
 // Problem says what is wrong with a name, as in "has 2 characters", and what is right;
 // "" when nothing is.
 func (l Limit) Problem(name string) (problem, hint string) {
@@ -59,6 +70,7 @@ func (n Names) check() error {
 		{"resource group", n.ResourceGroup, ResourceGroup()},
 		{"registry", n.Registry, Registry()},
 		{"storage account", n.StorageAccount, StorageAccount()},
+		{"cluster", n.Cluster, Cluster()},
 	} {
 		if problem, hint := part.limit.Problem(part.name); part.name != "" && problem != "" {
 			return invalid("the "+part.what+"'s name "+part.name+" "+problem, hint)

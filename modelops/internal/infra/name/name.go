@@ -41,6 +41,7 @@ type Names struct {
 	ResourceGroup  string `json:"resource_group,omitempty"`
 	Registry       string `json:"registry,omitempty"`
 	StorageAccount string `json:"storage_account,omitempty"`
+	Cluster        string `json:"cluster,omitempty"`
 }
 
 const (
@@ -86,6 +87,7 @@ func Derive(in Input) (Names, error) {
 			ResourceGroup:  group,
 			Registry:       prefix + letters + "acr" + user,
 			StorageAccount: prefix + short + user[:min(3, len(user))] + hex.EncodeToString(sum[:2]),
+			Cluster:        prefix + "-" + in.Environment + "-aks-" + hex.EncodeToString(sum[:2]),
 		}, nil
 	}
 	hash := digits(strings.Join([]string{strings.ToLower(in.SubscriptionID), in.Environment, user}, "\x00"), hashLength)
@@ -93,6 +95,7 @@ func Derive(in Input) (Names, error) {
 		ResourceGroup:  group,
 		Registry:       prefix + letters[:min(maxUser, len(letters))] + "acr" + hash,
 		StorageAccount: prefix + short + "sto" + hash,
+		Cluster:        prefix + "-" + in.Environment + "-aks", // its own name space is the resource group
 	}, nil
 }
 

@@ -46,6 +46,7 @@ func TestGoldenNames(t *testing.T) {
 			}
 			continue
 		}
+		got.Cluster = "" // TestCluster
 		if diff := cmp.Diff(want, got); err != nil || diff != "" {
 			t.Errorf("%v: %v %s", in, err, diff)
 		}
@@ -64,6 +65,20 @@ func TestDocumentedRegistry(t *testing.T) {
 		got, err := name.Derive(name.Input{Environment: "dev", Username: "vsb", SubscriptionID: id})
 		if err != nil || got.Registry != "modelopsdevacrvsb" {
 			t.Error(got, err)
+		}
+	}
+}
+
+// A cluster is called as the Python suite called it, where that took a username that is
+// written as names have it.
+func TestCluster(t *testing.T) {
+	for _, row := range [][3]string{
+		{"dev", "alice", "modelops-dev-aks-5b96"}, {"dev", "vsb", "modelops-dev-aks-a1f2"}, {"staging", "vsb", "modelops-staging-aks-554e"},
+		{"prod", "", "modelops-prod-aks"}, {"prod", "alice", "modelops-prod-aks"}, {"qa-1", "vsb", "modelops-qa-1-aks"},
+	} {
+		got, err := name.Derive(name.Input{Environment: row[0], Username: row[1], SubscriptionID: subscription})
+		if err != nil || got.Cluster != row[2] {
+			t.Errorf("%v: %s %v", row, got.Cluster, err)
 		}
 	}
 }

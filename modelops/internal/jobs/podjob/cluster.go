@@ -96,7 +96,7 @@ func (c *Cluster) Start(ctx context.Context, job *jobs.Job, start int) error {
 func (c *Cluster) Look(ctx context.Context, id string) (map[string]jobs.Sighting, error) {
 	ctx, stop := context.WithTimeout(ctx, lookTime)
 	defer stop()
-	drivers := kube.Selection{Labels: ManagerLabel + "=" + manager + "," + ComponentLabel + "=" + component}
+	drivers := kube.Selection{Labels: ManagerLabel + "=" + kube.FieldManager + "," + ComponentLabel + "=" + component}
 	if id != "" {
 		drivers.Labels += "," + JobLabel + "=" + id
 	}
@@ -139,7 +139,7 @@ func (c *Cluster) Stop(ctx context.Context, id string) error {
 func (c *Cluster) Log(ctx context.Context, pod string, follow bool) (io.ReadCloser, error) {
 	ctx, stop := context.WithCancel(ctx)
 	patience := time.AfterFunc(lookTime, stop)
-	log, err := c.kube.Logs(ctx, pod, kube.LogOptions{Follow: follow, Container: c.container(ctx, pod)})
+	log, err := c.kube.Logs(ctx, pod, kube.LogOptions{Follow: follow, Container: ContainerName})
 	if err != nil {
 		stop()
 		return nil, err
@@ -160,13 +160,4 @@ type stopped struct {
 func (s *stopped) Close() error {
 	defer s.stop()
 	return s.ReadCloser.Close()
-}
-
-// container is that of a pod which drives; "" for its only one.
-func (c *Cluster) container(ctx context.Context, name string) string {
-	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: c.kube.Namespace}}
-	if err := c.kube.Get(ctx, pod); err != nil || len(pod.Spec.Containers) == 1 {
-		return ""
-	}
-	return ContainerName
 }

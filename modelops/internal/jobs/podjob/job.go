@@ -25,14 +25,15 @@ import (
 
 	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops/internal/jobs"
+	"github.com/modelops-suite/modelops-go/modelops/internal/kube"
+	"github.com/modelops-suite/modelops-go/modelops/internal/workspace"
 )
 
-// TemplateName is the PodTemplate that drivers are made of.
-const TemplateName = "modelops-driver"
-
-// ContainerName is the template's container that drives; it need not be called so when it
-// is the only one.
-const ContainerName = "driver"
+// The PodTemplate that drivers are made of, and its container that drives.
+const (
+	TemplateName  = workspace.DriverTemplate
+	ContainerName = workspace.DriverContainer
+)
 
 // EnvFileVariable is the variable of that container which says where the environment file
 // is mounted.
@@ -41,10 +42,9 @@ const EnvFileVariable = "MODELOPS_BUNDLE_ENV_FILE"
 // Labels, of the Job and of its pods.
 const (
 	JobLabel       = "modelops.io/job-id"
-	ComponentLabel = "app.kubernetes.io/component"
+	ComponentLabel = workspace.ComponentLabel
 	ManagerLabel   = "app.kubernetes.io/managed-by"
 	component      = "driver"
-	manager        = "modelops"
 )
 
 // startAnnotation is the number of the transition by which the job was submitted.
@@ -81,7 +81,7 @@ func Job(template *corev1.PodTemplate, job *jobs.Job, start int) (*batchv1.Job, 
 	driver.Args = []string{"jobs", "drive", job.ID, "--env", job.Environment, "--env-file", "$(" + EnvFileVariable + ")", "--start", strconv.Itoa(start)}
 	driver.TerminationMessagePolicy = corev1.TerminationMessageFallbackToLogsOnError
 	spec.RestartPolicy = corev1.RestartPolicyNever // the Job decides, by how it ended
-	labels := map[string]string{JobLabel: job.ID, ComponentLabel: component, ManagerLabel: manager}
+	labels := map[string]string{JobLabel: job.ID, ComponentLabel: component, ManagerLabel: kube.FieldManager}
 	podLabels := maps.Clone(template.Template.Labels)
 	if podLabels == nil {
 		podLabels = map[string]string{}
@@ -117,9 +117,6 @@ func Job(template *corev1.PodTemplate, job *jobs.Job, start int) (*batchv1.Job, 
 // driverOf is the container that drives, if the template is as it has to be.
 func driverOf(spec *corev1.PodSpec) (*corev1.Container, error) {
 	i := slices.IndexFunc(spec.Containers, func(c corev1.Container) bool { return c.Name == ContainerName })
-	if i < 0 && len(spec.Containers) == 1 {
-		i = 0
-	}
 	switch {
 	case i < 0:
 		return nil, unusable("has no container " + ContainerName)

@@ -148,9 +148,4 @@ func TestUnusableTemplates(t *testing.T) {
 			t.Errorf("%s: %v, want %s and a hint", name, err, tc.want)
 		}
 	}
-	alone := template()
-	alone.Template.Spec.Containers[0].Name = "only"
-	if _, err := Job(alone, job("job-0123456789ab"), 2); err != nil {
-		t.Errorf("the only container: %v", err)
-	}
 }

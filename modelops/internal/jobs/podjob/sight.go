@@ -173,7 +173,7 @@ func disruption(pod *corev1.Pod) string {
 
 func termination(pod *corev1.Pod) *corev1.ContainerStateTerminated {
 	for _, s := range pod.Status.ContainerStatuses {
-		if s.State.Terminated != nil && (s.Name == ContainerName || len(pod.Status.ContainerStatuses) == 1) {
+		if s.State.Terminated != nil && s.Name == ContainerName {
 			return s.State.Terminated
 		}
 	}

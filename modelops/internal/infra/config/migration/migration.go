@@ -157,7 +157,7 @@ func (m *migration) set(to string, v contracts.Value) (why string) {
 }
 
 const (
-	noCluster  = "this version makes no cluster"
+	otherForm  = "it is written in another form: docs/configuration.md"
 	otherState = "the state is kept apart from the Python suite's; pulumi.backend_url says where"
 	byName     = "the Python suite ignored it, and derived the name; azure.resource_group sets one"
 )
@@ -175,10 +175,10 @@ func unifiedRules() []rule {
 		{key: "cluster.subscription_id", to: "azure.subscription_id"},
 		{key: "cluster.location", to: "azure.location"},
 		{key: "cluster.resource_group", why: byName},
-		{key: "cluster.aks.", why: noCluster},
+		{key: "cluster.aks.", why: otherForm},
 		{key: "storage.account_tier", why: "the Python suite ignored it; storage.sku says how many copies there are"},
 		{key: "registry.sku", to: "registry.sku"},
-		{key: "workspace.", why: noCluster},
+		{key: "workspace.", why: otherForm},
 	}
 }
 
@@ -199,7 +199,7 @@ func legacyRules() []rule {
 		{key: "cluster.location", to: "azure.location"},
 		{key: "cluster.username", to: "settings.username"},
 		{key: "cluster.resource_group", why: byName},
-		{key: "cluster.", why: noCluster},
+		{key: "cluster.", why: otherForm},
 		{key: "storage.account_name", to: "storage.name"},
 		{key: "storage.sku", to: "storage.sku"},
 		{key: "storage.username", why: "settings.username says it"},
@@ -207,7 +207,7 @@ func legacyRules() []rule {
 		{key: "storage.resource_group", why: byName},
 		{key: "storage.version", why: "schema_version says it"},
 		{key: "storage.provider", why: "settings.provider says it"},
-		{key: "workspace.", why: noCluster},
+		{key: "workspace.", why: otherForm},
 		{key: "continueOnError", why: "what does not need a part that failed is always made"},
 		{key: "dependsOn.", why: "what needs what is known"},
 	}

@@ -1,0 +1,72 @@
+package workspace
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops/internal/kube"
+)
+
+// removeTimeout is how long a namespace may take to go.
+const removeTimeout = 10 * time.Minute
+
+// Down takes the workspace away: what "up" put into the namespace, and the namespace with
+// all that is in it when it is one that "up" made. Workers get no time to finish. What is
+// in the registry, in the storage and in the nodes' caches stays.
+func Down(ctx context.Context, c *kube.Cluster, opt Options) ([]Change, error) {
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: c.Namespace}}
+	changes := []Change{}
+	now, err := there(ctx, c, namespace)
+	if err != nil || now == nil {
+		return changes, err
+	}
+	found, err := strays(ctx, c, nil)
+	if err != nil {
+		return changes, err
+	}
+	if _, ours := now.GetLabels()[workspaceLabel]; ours {
+		found = append(found, now)
+	}
+	for _, o := range found {
+		if !opt.DryRun {
+			if _, err := c.Delete(ctx, o); err != nil {
+				return changes, err
+			}
+		}
+		change := changeOf(o, deleted)
+		changes = append(changes, change)
+		if opt.Report != nil {
+			opt.Report(change)
+		}
+	}
+	return changes, nil
+}
+
+// Gone waits until the namespace is gone, where Down removed it: until then no other one of its name can be made.
+func Gone(ctx context.Context, c *kube.Cluster, changes []Change) error {
+	if !slices.ContainsFunc(changes, func(change Change) bool { return change.Kind == "Namespace" }) {
+		return nil
+	}
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: c.Namespace}}
+	for deadline := time.Now().Add(removeTimeout); time.Now().Before(deadline); {
+		now, err := there(ctx, c, namespace)
+		if now == nil && err == nil {
+			return nil
+		}
+		if err != nil && !contracts.AsError(err).Retryable {
+			return err
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return &contracts.Error{Code: contracts.CodeUnavailable, Stage: contracts.StageProvision, Retryable: true,
+		Message: "namespace " + c.Namespace + " is still being removed", Hint: "kubectl get namespace " + c.Namespace + " -o yaml says what holds it"}
+}
