@@ -97,6 +97,11 @@ func (c *Cluster) patch(ctx context.Context, path string, merge []byte) error {
 	return c.request(ctx, http.MethodPatch, path, merge)
 }
 
+// post makes what the suite itself never makes.
+func (c *Cluster) post(ctx context.Context, path string, object []byte) error {
+	return c.request(ctx, http.MethodPost, path, object)
+}
+
 // request asks the API server for something, as the administrator.
 func (c *Cluster) request(ctx context.Context, method, path string, body []byte) error {
 	certificate, err := os.ReadFile(c.path("certificates/apiserver.crt"))
@@ -113,12 +118,15 @@ func (c *Cluster) request(ctx context.Context, method, path string, body []byte)
 	}
 	request.Header.Set("Authorization", "Bearer "+c.token)
 	request.Header.Set("Content-Type", "application/merge-patch+json")
+	if method == http.MethodPost {
+		request.Header.Set("Content-Type", "application/json")
+	}
 	response, err := client.Do(request)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = response.Body.Close() }()
-	if response.StatusCode != http.StatusOK {
+	if response.StatusCode != http.StatusOK && response.StatusCode != http.StatusCreated {
 		text, _ := io.ReadAll(io.LimitReader(response.Body, 4<<10)) // for people
 		return fmt.Errorf("%s %s: %s: %s", method, path, response.Status, text)
 	}
