@@ -133,6 +133,19 @@ var linkedByCloud = []struct{ prefix, reason string }{
 	{"gopkg.in/tomb.v1", "of pulumi"},
 	{"gopkg.in/yaml.v3", "of pulumi"},
 	{"lukechampine.com/frand", "of pulumi"},
+	{"k8s.io", "the connection with a cluster, docs/adr/0011"},
+	{"sigs.k8s.io/json", "of client-go"},
+	{"sigs.k8s.io/randfill", "of client-go"},
+	{"sigs.k8s.io/structured-merge-diff", "of client-go"},
+	{"github.com/fxamacker/cbor/v2", "of client-go"},
+	{"github.com/x448/float16", "of client-go"},
+	{"gopkg.in/inf.v0", "of client-go"},
+	{"github.com/davecgh/go-spew", "of client-go"},
+	{"github.com/munnerz/goautoneg", "of client-go"},
+	{"golang.org/x/oauth2", "of client-go"},
+	{"golang.org/x/time", "of client-go"},
+	{"github.com/gorilla/websocket", "of client-go: ports are forwarded over it"},
+	{"github.com/moby/spdystream", "of client-go: and over this, where a proxy knows no WebSocket"},
 }
 
 func TestLinkedPackages(t *testing.T) {

@@ -2,6 +2,7 @@ package workspace
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -227,6 +228,9 @@ func awaitDeployment(ctx context.Context, c *kube.Cluster, name string, note fun
 			note(name + ": " + why)
 		}
 		state = why
+	}
+	if cause := context.Cause(ctx); errors.Is(cause, context.Canceled) {
+		return cause
 	}
 	return &contracts.Error{Code: contracts.CodeUnavailable, Stage: contracts.StageProvision, Retryable: true,
 		Message: "Deployment " + name + " did not come up: " + state + reasons(context.WithoutCancel(ctx), c, name), Hint: "mops workspace status says how it is; a second up goes on"}

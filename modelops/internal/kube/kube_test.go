@@ -1,0 +1,226 @@
+package kube_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops/internal/kube"
+	"github.com/modelops-suite/modelops-go/modelops/internal/kube/kubetest"
+)
+
+func TestMain(m *testing.M) { kubetest.Main(m) }
+
+func wantCode(t *testing.T, err error, code contracts.Code, message, hint string) {
+	t.Helper()
+	e := contracts.AsError(err)
+	if e == nil || e.Code != code || !strings.Contains(e.Message, message) || !strings.Contains(e.Hint, hint) {
+		t.Errorf("got %+v, want %s with %q and hint %q", e, code, message, hint)
+	}
+}
+
+// variables are an environment with no cluster in it, and these.
+func variables(pairs ...string) func(string) string {
+	return func(name string) string {
+		for i := 0; i < len(pairs); i += 2 {
+			if pairs[i] == name {
+				return pairs[i+1]
+			}
+		}
+		return ""
+	}
+}
+
+const twoContexts = `{apiVersion: v1, kind: Config, current-context: one,
+clusters: [{name: c, cluster: {server: "https://127.0.0.1:1"}}], users: [{name: u, user: {token: t}}],
+contexts: [{name: one, context: {cluster: c, user: u, namespace: theirs}}, {name: two, context: {cluster: c, user: u}}]}`
+
+func TestOpen(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "config")
+	if err := os.WriteFile(file, []byte(twoContexts), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	home := filepath.Join(dir, "home")
+	if err := os.MkdirAll(filepath.Join(home, ".kube"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(home, ".kube", "config"), []byte(twoContexts), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		place              kube.Place
+		context, namespace string
+	}{
+		{kube.Place{Getenv: variables("KUBECONFIG", file)}, "one", "theirs"},
+		{kube.Place{Getenv: variables("HOME", home)}, "one", "theirs"},
+		{kube.Place{Getenv: variables("KUBECONFIG", filepath.Join(dir, "none")+":"+file), Context: "two"}, "two", "default"},
+		{kube.Place{Getenv: variables(), Kubeconfig: file, Namespace: "mine"}, "one", "mine"},
+	} {
+		c, err := kube.Open(test.place)
+		if err != nil || c.Context != test.context || c.Namespace != test.namespace {
+			t.Errorf("%+v: %+v %v", test, c, err)
+		}
+	}
+	_, err := kube.Open(kube.Place{Getenv: variables("KUBECONFIG", file), Context: "three"})
+	wantCode(t, err, contracts.CodeNotFound, `no context "three"`, "one, two")
+	_, err = kube.Open(kube.Place{Getenv: variables("HOME", dir)})
+	wantCode(t, err, contracts.CodeNotFound, "there is no kubeconfig", "KUBECONFIG")
+	if err := os.WriteFile(file, []byte("[}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = kube.Open(kube.Place{Getenv: variables("KUBECONFIG", file)})
+	wantCode(t, err, contracts.CodeFailed, "kubeconfig", "")
+}
+
+func TestUnreachable(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "config")
+	if err := os.WriteFile(file, []byte(twoContexts), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := kube.Open(kube.Place{Kubeconfig: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.Version(t.Context())
+	wantCode(t, err, contracts.CodeUnavailable, "https://127.0.0.1:1 does not answer", "network")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	wantCode(t, c.List(ctx, &corev1.PodList{}, kube.Selection{}), contracts.CodeInterrupted, "list pods", "")
+}
+
+func settings(namespace, name, value string) *corev1.ConfigMap {
+	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace, Labels: map[string]string{"app": "test"}}, Data: map[string]string{"key": value}}
+}
+
+func TestKubernetesApply(t *testing.T) {
+	cluster := kubetest.Start(t, kubetest.Options{})
+	k := cluster.Open(t, cluster.Namespace(t))
+	if version, err := k.Version(t.Context()); err != nil || !strings.HasPrefix(version, "v1.") {
+		t.Errorf("%q %v", version, err)
+	}
+	dry := settings(k.Namespace, "a", "1")
+	if err := k.Apply(t.Context(), dry, kube.ApplyOptions{DryRun: true}); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, k.Get(t.Context(), settings(k.Namespace, "a", "")), contracts.CodeNotFound, `read ConfigMap a`, "")
+	if err := k.Apply(t.Context(), settings(k.Namespace, "a", "1"), kube.ApplyOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	now := settings(k.Namespace, "a", "")
+	if err := k.Get(t.Context(), now); err != nil || now.Data["key"] != "1" || now.UID == "" || now.ManagedFields[0].Manager != kube.FieldManager {
+		t.Errorf("%+v %v", now, err)
+	}
+	again := settings(k.Namespace, "a", "1")
+	if err := k.Apply(t.Context(), again, kube.ApplyOptions{}); err != nil || again.ResourceVersion != now.ResourceVersion {
+		t.Errorf("the same again is a change: %v", err)
+	}
+	if err := k.Create(t.Context(), settings(k.Namespace, "a", "1"), kube.ApplyOptions{}); err == nil {
+		t.Error("created twice")
+	} else {
+		wantCode(t, err, contracts.CodeConflict, "already exists", "")
+	}
+	if err := k.Patch(t.Context(), settings(k.Namespace, "a", ""), []byte(`{"data":{"other":"2"}}`)); err != nil {
+		t.Error(err)
+	}
+	var list corev1.ConfigMapList
+	if err := k.List(t.Context(), &list, kube.Selection{Labels: "app=test"}); err != nil || len(list.Items) != 1 || list.Items[0].Data["other"] != "2" {
+		t.Errorf("%+v %v", list, err)
+	}
+	stale := settings(k.Namespace, "a", "")
+	stale.UID = "another"
+	if _, err := k.Delete(t.Context(), stale); err == nil {
+		t.Error("another one of the name is removed")
+	}
+	for _, want := range []bool{true, false} {
+		if found, err := k.Delete(t.Context(), settings(k.Namespace, "a", "")); found != want || err != nil {
+			t.Errorf("%v %v", found, err)
+		}
+	}
+}
+
+// What is not valid is refused in the API server's words, with every problem.
+func TestKubernetesInvalid(t *testing.T) {
+	cluster := kubetest.Start(t, kubetest.Options{})
+	k := cluster.Open(t, cluster.Namespace(t))
+	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "Upper", Namespace: k.Namespace}}
+	err := k.Create(t.Context(), d, kube.ApplyOptions{})
+	wantCode(t, err, contracts.CodeFailed, "Upper", "")
+	if e := contracts.AsError(err); len(e.Problems) < 3 {
+		t.Errorf("%+v", e.Problems)
+	}
+	place := cluster.Place(k.Namespace)
+	place.Context = kubetest.Nobody
+	nobody, err := kube.Open(place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, nobody.Apply(t.Context(), settings(k.Namespace, "a", "1"), kube.ApplyOptions{}), contracts.CodeDenied, `User "nobody" cannot patch`, "right")
+	wantCode(t, k.Apply(t.Context(), settings("no-such-namespace", "a", "1"), kube.ApplyOptions{}), contracts.CodeNotFound, "no-such-namespace", "")
+}
+
+// A watch tells what is there, what comes and what goes, also what went while nothing could
+// be heard.
+func TestKubernetesWatch(t *testing.T) {
+	cluster := kubetest.Start(t, kubetest.Options{})
+	k := cluster.Open(t, cluster.Namespace(t))
+	apply := func(name, value string) {
+		t.Helper()
+		if err := k.Apply(t.Context(), settings(k.Namespace, name, value), kube.ApplyOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	apply("a", "1")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var heard []string
+	for event, err := range k.Watch(ctx, &corev1.ConfigMapList{}, kube.Selection{Labels: "app=test"}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		line := event.Object.GetName()
+		if event.Deleted {
+			line += " gone"
+		}
+		heard = append(heard, line)
+		switch len(heard) {
+		case 1:
+			apply("b", "1")
+		case 2:
+			if _, err := k.Delete(t.Context(), settings(k.Namespace, "a", "")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(heard) == 3 {
+			break
+		}
+	}
+	if got := strings.Join(heard, ", "); got != "a, b, a gone" {
+		t.Error(got)
+	}
+}
+
+// An API server that hangs ends a call, and only delays a watch.
+func TestKubernetesPaused(t *testing.T) {
+	cluster := kubetest.Start(t, kubetest.Options{})
+	k := cluster.Open(t, cluster.Namespace(t))
+	resume := cluster.Pause(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	err := k.Get(ctx, settings(k.Namespace, "a", ""))
+	wantCode(t, err, contracts.CodeUnavailable, "does not answer", "")
+	if !contracts.AsError(err).Retryable || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%+v", err)
+	}
+	resume()
+	wantCode(t, k.Get(t.Context(), settings(k.Namespace, "a", "")), contracts.CodeNotFound, "", "")
+}

@@ -1,0 +1,185 @@
+//go:build unix
+
+package workspace
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops/internal/kube"
+	"github.com/modelops-suite/modelops-go/modelops/internal/kube/kubetest"
+)
+
+func TestMain(m *testing.M) { kubetest.Main(m) }
+
+// in puts the workspace into a namespace of the test's own.
+func in(namespace, line string) string {
+	if line == "" {
+		return "namespace: " + namespace
+	}
+	return "namespace: " + namespace + "\n  " + line
+}
+
+// Every variation of the configuration is judged by the API server, strictly.
+func TestKubernetesManifests(t *testing.T) {
+	cluster := kubetest.Start(t, kubetest.Options{})
+	for _, v := range append([]variation{{}}, variations()...) {
+		namespace := cluster.Namespace(t)
+		line := in(namespace, v.line)
+		if strings.HasPrefix(v.line, "namespace:") {
+			line = v.line
+			namespace = "elsewhere"
+			ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}
+			if err := cluster.Open(t, "").Apply(t.Context(), ns, kube.ApplyOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		k := cluster.Open(t, namespace)
+		for _, o := range objects(t, configured(t, line)) {
+			if err := k.Apply(t.Context(), o, kube.ApplyOptions{DryRun: true}); err != nil {
+				t.Errorf("%s: %v", v.line, err)
+			}
+		}
+	}
+}
+
+// The pods of a workspace without directories of nodes keep to the standard "restricted",
+// which the API server enforces where the namespace says so; those with one do not.
+func TestKubernetesRestricted(t *testing.T) {
+	cluster := kubetest.Start(t, kubetest.Options{})
+	for line, allowed := range map[string]bool{"cache: pod": true, "cache: node": false} {
+		k := cluster.Open(t, cluster.Namespace(t))
+		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: k.Namespace, Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}}}
+		if err := k.Apply(t.Context(), ns, kube.ApplyOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range objects(t, configured(t, in(k.Namespace, line))) {
+			var template corev1.PodTemplateSpec
+			switch o := o.(type) {
+			case *appsv1.Deployment:
+				template = o.Spec.Template
+			case *corev1.PodTemplate:
+				template = o.Template
+			default:
+				continue
+			}
+			pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: o.GetName(), Namespace: k.Namespace, Labels: template.Labels}, Spec: template.Spec}
+			err := k.Create(t.Context(), pod, kube.ApplyOptions{DryRun: true})
+			if fine := allowed || o.GetName() != Worker; fine != (err == nil) {
+				t.Errorf("%s, %s: %v", line, o.GetName(), err)
+			}
+		}
+	}
+}
+
+// up is [Up] without waiting: nothing rolls out where there are no controllers.
+func up(t *testing.T, k *kube.Cluster, list []kube.Object, opt Options) ([]Change, error) {
+	t.Helper()
+	return Up(t.Context(), k, list, opt)
+}
+
+func actions(changes []Change) map[string]int {
+	counts := map[string]int{}
+	for _, change := range changes {
+		counts[change.Action]++
+	}
+	return counts
+}
+
+// A workspace on a simulated cluster: made, found as it was asked for, made again without a
+// change, changed, pruned, and taken away.
+func TestKubernetesWorkspace(t *testing.T) {
+	cluster := kubetest.Start(t, kubetest.Options{Nodes: 2})
+	k := cluster.Open(t, "modelops-dask-dev")
+	list := objects(t, configured(t, ""))
+
+	changes, err := up(t, k, list, Options{DryRun: true})
+	if err != nil || actions(changes)[created] != len(list) {
+		t.Fatal(changes, err)
+	}
+	if now, err := there(t.Context(), k, list[0]); now != nil || err != nil {
+		t.Fatalf("a dry run made %v %v", now, err)
+	}
+	if changes, err = up(t, k, list, Options{}); err != nil || actions(changes)[created] != len(list) {
+		t.Fatal(changes, err)
+	}
+	state, err := Status(t.Context(), k, list)
+	if err != nil || !state.Installed || len(state.Stale) > 0 || len(state.Components) != 2 || state.Components[1].Running != 1 {
+		t.Fatalf("%+v %v", state, err)
+	}
+	if changes, err = up(t, k, list, Options{}); err != nil || actions(changes)[kept] != len(list) {
+		t.Errorf("again: %v %v", changes, err)
+	}
+
+	// The scheduler's number of workers is its own.
+	scale := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: Worker, Namespace: k.Namespace}}
+	if err := k.Patch(t.Context(), scale, []byte(`{"spec":{"replicas":3}}`)); err != nil {
+		t.Fatal(err)
+	}
+	const newer = "registry.example.org/modelops-worker@sha256:5555555555555555555555555555555555555555555555555555555555555555"
+	next := objects(t, configured(t, "worker_image: "+newer+"\n  network_policy: false"))
+	if state, err = Status(t.Context(), k, next); err != nil || !slices.ContainsFunc(state.Stale, func(s string) bool { return strings.Contains(s, workerImage) }) {
+		t.Errorf("%+v %v", state, err)
+	}
+	if changes, err = up(t, k, next, Options{}); err != nil || actions(changes)[deleted] != 1 || actions(changes)[updated] != 1 {
+		t.Errorf("%v %v", changes, err)
+	}
+	if state, err = Status(t.Context(), k, next); err != nil || len(state.Stale) > 0 || state.Components[1].Running != 3 || state.Components[1].Image != newer {
+		t.Errorf("%+v %v", state, err)
+	}
+	stranger(t, k)
+
+	changes, err = Down(t.Context(), k, Options{})
+	if err != nil || changes[len(changes)-1] != (Change{"Namespace", "modelops-dask-dev", deleted}) {
+		t.Fatal(changes, err)
+	}
+	if err := Gone(t.Context(), k, changes); err != nil {
+		t.Error(err)
+	}
+}
+
+// stranger makes sure that what somebody else put into the namespace stays when "up" prunes,
+// and that a field which somebody else manages is not taken over unasked.
+func stranger(t *testing.T, k *kube.Cluster) {
+	t.Helper()
+	theirs := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "theirs", Namespace: k.Namespace, Labels: map[string]string{"app.kubernetes.io/managed-by": "modelops"}}}
+	if err := k.Create(t.Context(), theirs, kube.ApplyOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: Scheduler, Namespace: k.Namespace}}
+	if err := k.Patch(t.Context(), service, []byte(`{"spec":{"selector":{"modelops.io/component":"other"}}}`)); err != nil {
+		t.Fatal(err)
+	}
+	list := objects(t, configured(t, "network_policy: false"))
+	_, err := up(t, k, list, Options{})
+	if e := contracts.AsError(err); e == nil || e.Code != contracts.CodeConflict || !strings.Contains(e.Hint, "--force") {
+		t.Errorf("%+v", e)
+	}
+	if _, err := up(t, k, list, Options{Force: true}); err != nil {
+		t.Error(err)
+	}
+	if err := k.Get(t.Context(), theirs); err != nil {
+		t.Error(err)
+	}
+}
+
+// An image that cannot be pulled is said in the cluster's words.
+func TestKubernetesStuck(t *testing.T) {
+	cluster := kubetest.Start(t, kubetest.Options{Nodes: 2})
+	k := cluster.Open(t, cluster.Namespace(t))
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	_, err := Up(ctx, k, objects(t, configured(t, in(k.Namespace, "node_selector: {no: such}"))), Options{})
+	e := contracts.AsError(err)
+	if e == nil || e.Code != contracts.CodeUnavailable || !strings.Contains(e.Message, "node affinity/selector") {
+		t.Errorf("%+v", e)
+	}
+}

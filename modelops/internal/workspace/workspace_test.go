@@ -1,0 +1,265 @@
+package workspace
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops/internal/infra/config"
+	"github.com/modelops-suite/modelops-go/modelops/internal/kube"
+)
+
+const (
+	schedulerImage = "registry.example.org/modelops-scheduler@sha256:1111111111111111111111111111111111111111111111111111111111111111"
+	workerImage    = "registry.example.org/modelops-worker@sha256:2222222222222222222222222222222222222222222222222222222222222222"
+	driverImage    = "registry.example.org/modelops-driver@sha256:3333333333333333333333333333333333333333333333333333333333333333"
+)
+
+// environment is one with secrets, as an environment file has it.
+func environment(t testing.TB) *contracts.BundleEnvironment {
+	t.Helper()
+	env, _, err := contracts.ParseEnvironment("dev.yaml", []byte(`{environment: dev, version: "1.1", timestamp: "2026-03-01T00:00:00Z",
+registry: {provider: docker, login_server: registry.example.org, requires_auth: true, username: puller, password: canary-password},
+storage: {provider: s3, container: models, endpoint: "https://s3.example.org", access_key: key, secret_key: canary-secret}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return env
+}
+
+// configured is the section workspace with the images, and what a line of YAML adds.
+func configured(t testing.TB, line string) config.Workspace {
+	t.Helper()
+	text := fmt.Sprintf("schema_version: 3\nworkspace:\n  scheduler_image: %s\n  worker_image: %s\n  driver_image: %s\n", schedulerImage, workerImage, driverImage)
+	if line != "" {
+		if key, _, _ := strings.Cut(line, ":"); strings.HasSuffix(key, "_image") {
+			text = strings.ReplaceAll(text, "  "+key+": ", "  # ")
+		}
+		text += "  " + line + "\n"
+	}
+	c, err := config.Parse("modelops.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.Workspace
+}
+
+func objects(t testing.TB, conf config.Workspace) []kube.Object {
+	t.Helper()
+	spec, err := NewSpec(conf, environment(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := Objects(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// text is a manifest, or all, as JSON.
+func text(t testing.TB, o kube.Object) string {
+	t.Helper()
+	data, err := json.Marshal(kube.Document(o))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// variation is a key of the configuration with another value than its default, and what of
+// the manifests must then say so.
+type variation struct {
+	line string // of YAML
+	in   string // the object, as [kube.Name] says it
+	want string // in its JSON
+}
+
+func variations() []variation {
+	const other = "other.example.org/image@sha256:4444444444444444444444444444444444444444444444444444444444444444"
+	return []variation{
+		{"namespace: elsewhere", "Namespace elsewhere", `"name":"elsewhere"`},
+		{"context: another", "", ""}, // of the kubeconfig: see TestCompute
+		{"scheduler_image: " + other, "Deployment modelops-scheduler", `"image":"` + other},
+		{"worker_image: " + other, "Deployment modelops-worker", `"image":"` + other},
+		{"driver_image: " + other, "PodTemplate modelops-driver", `"image":"` + other},
+		{"image_pull_policy: Always", "Deployment modelops-worker", `"imagePullPolicy":"Always"`},
+		{"image_pull_secret: login", "PodTemplate modelops-driver", `"imagePullSecrets":[{"name":"login"}]`},
+		{"min_workers: 2", "Deployment modelops-scheduler", `{"name":"MODELOPS_MIN_WORKERS","value":"2"}`},
+		{"max_workers: 40", "Deployment modelops-scheduler", `{"name":"MODELOPS_MAX_WORKERS","value":"40"}`},
+		{"idle_minutes: 3", "Deployment modelops-scheduler", `{"name":"MODELOPS_IDLE_SECONDS","value":"180"}`},
+		{"grace_minutes: 90", "Deployment modelops-worker", `"terminationGracePeriodSeconds":5430`},
+		{`worker_cpu: "6"`, "Deployment modelops-worker", `"--nthreads","6"`},
+		{"worker_memory: 16Gi", "Deployment modelops-worker", `"limits":{"memory":"16Gi"}`},
+		{"scheduler_cpu: 300m", "Deployment modelops-scheduler", `"cpu":"300m"`},
+		{"scheduler_memory: 3Gi", "Deployment modelops-scheduler", `"limits":{"memory":"3Gi"}`},
+		{"driver_cpu: 700m", "PodTemplate modelops-driver", `"cpu":"700m"`},
+		{"driver_memory: 5Gi", "PodTemplate modelops-driver", `"limits":{"memory":"5Gi"}`},
+		{"cache: pod", "Namespace modelops-dask-dev", `"pod-security.kubernetes.io/enforce":"restricted"`},
+		{"cache_path: /mnt/models", "Deployment modelops-worker", `"hostPath":{"path":"/mnt/models/modelops-dask-dev"`},
+		{"node_selector: {kubernetes.io/arch: amd64}", "Deployment modelops-worker", `"nodeSelector":{"kubernetes.io/arch":"amd64"}`},
+		{`tolerations: ["gpu=yes:NoExecute"]`, "PodTemplate modelops-driver", `{"effect":"NoExecute","key":"gpu","operator":"Equal","value":"yes"}`},
+		{"priority_class: batch", "Deployment modelops-worker", `"priorityClassName":"batch"`},
+		{"identity_client_id: 3f2504e0-4f89-41d3-9a0c-0305e82c3303", "ServiceAccount modelops-worker", `"azure.workload.identity/client-id":"3f2504e0-4f89-41d3-9a0c-0305e82c3303"`},
+		{"network_policy: false", "", ""}, // see below
+	}
+}
+
+// Every key of the configuration reaches its manifest, and no manifest says it without.
+func TestEveryKeyReachesItsManifest(t *testing.T) {
+	plain := map[string]string{}
+	for _, o := range objects(t, configured(t, "")) {
+		plain[kube.Name(o)] = text(t, o)
+	}
+	tried := map[string]bool{}
+	for _, v := range variations() {
+		key, _, _ := strings.Cut(v.line, ":")
+		tried["workspace."+key] = true
+		found, different := v.in == "", v.in == ""
+		for _, o := range objects(t, configured(t, v.line)) {
+			if kube.Name(o) == v.in {
+				found = strings.Contains(text(t, o), v.want)
+			}
+			different = different || plain[kube.Name(o)] != text(t, o)
+		}
+		if !found || !different || v.in != "" && strings.Contains(plain[v.in], v.want) {
+			t.Errorf("%s: %s does not say %s, or says it anyway", v.line, v.in, v.want)
+		}
+	}
+	for _, key := range config.Keys() {
+		if key.Section() == "workspace" && !tried[key.Path] {
+			t.Errorf("no variation of %s", key.Path)
+		}
+	}
+	for _, o := range objects(t, configured(t, "network_policy: false")) {
+		if kube.Kind(o).Kind == "NetworkPolicy" {
+			t.Error("a NetworkPolicy that nobody wants")
+		}
+	}
+	if plain["NetworkPolicy modelops-workspace"] == "" {
+		t.Error("no NetworkPolicy")
+	}
+}
+
+func TestCompute(t *testing.T) {
+	spec, err := NewSpec(configured(t, "context: another"), environment(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &contracts.Compute{Provider: "dask", Scheduler: "tcp://modelops-scheduler.modelops-dask-dev.svc:8786",
+		Kubernetes: &contracts.ComputeKubernetes{Context: "another", Namespace: "modelops-dask-dev"}}
+	if diff := cmp.Diff(want, spec.Compute()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Secrets are in the Secret, which is rendered when it is asked for, and nowhere else.
+func TestSecrets(t *testing.T) {
+	list := objects(t, configured(t, ""))
+	shown, err := YAML(Documents(list, false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, canary := range []string{"canary", "Y2FuYXJ5", "kind: Secret"} { // plain, and base64
+		if strings.Contains(string(shown), canary) {
+			t.Errorf("%s is shown", canary)
+		}
+	}
+	all, err := YAML(Documents(list, true))
+	if err != nil || !strings.Contains(string(all), "kind: Secret") {
+		t.Error(err)
+	}
+}
+
+// Pods have the environment file with the cluster's own place, and its pods change when it
+// does, but not for a date.
+func TestMounted(t *testing.T) {
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, []byte("certificate"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pods := func(change func(*contracts.BundleEnvironment)) (*corev1.Secret, string) {
+		env := environment(t)
+		change(env)
+		spec, err := NewSpec(configured(t, ""), env)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, err := Objects(spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var secret *corev1.Secret
+		digest := ""
+		for _, o := range list {
+			switch o := o.(type) {
+			case *corev1.Secret:
+				secret = o
+			case *appsv1.Deployment:
+				digest += o.Spec.Template.Annotations["modelops.io/environment"]
+			}
+		}
+		return secret, digest
+	}
+	secret, digest := pods(func(env *contracts.BundleEnvironment) { env.Registry.CAFile = ca })
+	env, _, err := contracts.ParseEnvironment("", secret.Data["environment.yaml"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if env.Compute == nil || env.Compute.Scheduler != "tcp://modelops-scheduler.modelops-dask-dev.svc:8786" || env.Compute.Kubernetes.Context != "" {
+		t.Errorf("%+v", env.Compute)
+	}
+	if env.Registry.CAFile != "/etc/modelops/environment/registry-ca.pem" || string(secret.Data["registry-ca.pem"]) != "certificate" {
+		t.Error(env.Registry)
+	}
+	_, plain := pods(func(*contracts.BundleEnvironment) {})
+	_, later := pods(func(env *contracts.BundleEnvironment) { env.Timestamp = "2027-01-01T00:00:00Z" })
+	_, other := pods(func(env *contracts.BundleEnvironment) { env.Registry.Password = "another" })
+	if plain == digest || plain != later || plain == other {
+		t.Error(plain, digest, later, other)
+	}
+}
+
+func TestNoStorage(t *testing.T) {
+	for _, storage := range []*contracts.Storage{nil, {Provider: "fs", Container: "/data"}} {
+		env := environment(t)
+		env.Storage = storage
+		if _, err := NewSpec(configured(t, ""), env); contracts.AsError(err) == nil || contracts.AsError(err).Code != contracts.CodeUnsupported {
+			t.Error(err)
+		}
+	}
+}
+
+// Every container can be told from the other ends: none has a right but the one that gives
+// the node's directory away.
+func TestRights(t *testing.T) {
+	for _, o := range objects(t, configured(t, "")) {
+		var template corev1.PodTemplateSpec
+		switch o := o.(type) {
+		case *appsv1.Deployment:
+			template = o.Spec.Template
+		case *corev1.PodTemplate:
+			template = o.Template
+		default:
+			continue
+		}
+		for _, c := range append(template.Spec.InitContainers, template.Spec.Containers...) {
+			s := c.SecurityContext
+			root := c.Name == "own-cache"
+			if *s.RunAsNonRoot == root || !*s.ReadOnlyRootFilesystem || *s.AllowPrivilegeEscalation || s.Capabilities.Drop[0] != "ALL" || (len(s.Capabilities.Add) > 0) != root || s.SeccompProfile == nil {
+				t.Errorf("%s %s: %+v", kube.Name(o), c.Name, s)
+			}
+			if !strings.Contains(c.Image, "@sha256:") || c.Resources.Limits.Memory().IsZero() || c.Resources.Requests.Cpu().IsZero() {
+				t.Errorf("%s %s: %+v", kube.Name(o), c.Name, c)
+			}
+		}
+	}
+}
