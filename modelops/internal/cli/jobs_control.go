@@ -256,7 +256,7 @@ func runJobsRemove(c *cli.Context) error {
 		return &contracts.Error{Code: contracts.CodeConflict, Stage: contracts.StageSubmit,
 			Message: "job " + l.job.ID + " is " + string(status.State), Hint: "stop it first: mops jobs cancel " + l.job.ID}
 	}
-	if l.job.Driver == jobs.InCluster {
+	if l.job.Driver == jobs.InCluster || status.Start.Driver == jobs.InCluster {
 		l.stopInCluster(c)
 	}
 	if err := l.catalog.Remove(c.Context, l.job.ID); err != nil {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -185,6 +186,7 @@ func workerEnviron(env command.Env, home string) []string {
 func (l *located) startDriver(c *cli.Context, start jobs.Transition) (ended <-chan struct{}, err error) {
 	if start.Driver == jobs.InCluster {
 		err = l.lookout.Start(c.Context, l.job, start.Number)
+		l.lookout.at = time.Time{} // what was seen is of before
 	} else {
 		ended, err = l.spawn(c)
 	}

@@ -29,7 +29,7 @@ const keptPoll = 2 * time.Second
 // until the job has ended and its driver has said its last word. That of a pod is read
 // from there while it lives, and from the copy in the storage before and after.
 func (l *located) printLog(c *cli.Context) error {
-	pod := &podLog{drivers: l.lookout.Drivers, follow: c.Bool("follow"), both: map[string]int{}, read: map[string]int{}}
+	pod := &podLog{drivers: l.lookout.Drivers, follow: c.Bool("follow"), both: twice{}, read: map[string]int{}}
 	ctx, stop := context.WithCancel(c.Context)
 	defer stop()
 	ended := false // when the log was last read
@@ -57,7 +57,7 @@ func (l *located) printLog(c *cli.Context) error {
 		}
 		offset += int64(len(data))
 		for line := range strings.Lines(string(data)) {
-			if line = strings.TrimSuffix(line, "\n"); pod.stored(line) {
+			if line = strings.TrimSuffix(line, "\n"); pod.both.stored(line) {
 				if err := printLine(c, line); err != nil {
 					return err
 				}
@@ -103,7 +103,7 @@ type podLog struct {
 	lines   chan string    // of the pod that is being read; nil when none is
 	pod     string         // its name
 	read    map[string]int // how many lines were read of each pod
-	both    map[string]int // how often a line came from pods, less how often from the storage
+	both    twice
 }
 
 // open begins to read the pod that was sighted, unless one is being read. A pod that
@@ -141,11 +141,22 @@ func scan(ctx context.Context, log io.ReadCloser, skip int, lines chan<- string)
 	}
 }
 
+// twice is what came from two places that have the same lines, each in its own time: how
+// often a line came from pods, less how often from the storage.
+type twice map[string]int
+
 // stored takes in a line of the storage, and says whether it is new.
-func (p *podLog) stored(line string) bool {
-	n := p.both[line]
-	p.both[line] = n - 1
+func (t twice) stored(line string) bool {
+	n := t[line]
+	t[line] = n - 1
 	return n <= 0
+}
+
+// wrote takes in a line of a pod, and says whether it is new.
+func (t twice) wrote(line string) bool {
+	n := t[line]
+	t[line] = n + 1
+	return n >= 0
 }
 
 // print writes the pod's lines that are new, until due, or its end when that is nil.
@@ -158,9 +169,7 @@ func (p *podLog) print(c *cli.Context, due <-chan time.Time) error {
 				continue
 			}
 			p.read[p.pod]++
-			n := p.both[line]
-			p.both[line] = n + 1
-			if n < 0 {
+			if !p.both.wrote(line) {
 				continue
 			}
 			if err := printLine(c, line); err != nil {

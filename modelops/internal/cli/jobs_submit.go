@@ -232,6 +232,7 @@ type planAnswer struct {
 	Content     contracts.Digest     `json:"content_digest,omitempty"`
 	Environment string               `json:"environment"`
 	Executor    string               `json:"executor"`
+	Driver      string               `json:"driver"`
 	Tasks       int                  `json:"tasks"`
 	Run         *int                 `json:"run,omitempty"`    // absent when the content is not known
 	Reused      *int                 `json:"reused,omitempty"` // likewise
@@ -241,7 +242,7 @@ type planAnswer struct {
 }
 
 func printPlan(c *cli.Context, p *submit.Plan) error {
-	a := planAnswer{DryRun: true, Content: p.Job.Content, Environment: p.Job.Environment, Executor: p.Job.Executor, Tasks: p.Job.Tasks,
+	a := planAnswer{DryRun: true, Content: p.Job.Content, Environment: p.Job.Environment, Executor: p.Job.Executor, Driver: p.Job.Driver, Tasks: p.Job.Tasks,
 		Last: p.Last, Since: p.Since, Changes: append([]submit.Change{}, p.Changes...)}
 	if !p.Unpushed {
 		a.Bundle = &p.Job.Bundle

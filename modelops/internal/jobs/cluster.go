@@ -75,8 +75,8 @@ func (s *Status) See(g Sighting, now time.Time) {
 	if g.Phase != Unknown && g.Start != s.Start.Number { // an earlier start's, whose time is over
 		g = Sighting{Phase: Absent}
 	}
-	if at, err := time.Parse(time.RFC3339, s.Last.At); g.Phase == Absent && s.State == Submitted && err == nil && now.Sub(at) < starting {
-		g = Sighting{Phase: Waiting, Words: "its Job is being made"}
+	if at, err := time.Parse(time.RFC3339, s.Start.At); g.Phase == Absent && err == nil && now.Sub(at) < starting {
+		g = Sighting{Phase: Waiting, Words: "its Job is being made"} // or was, since the cluster was asked
 	}
 	if g.Phase == Absent {
 		g.Words = "the cluster has no Job for it"

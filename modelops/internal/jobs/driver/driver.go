@@ -62,13 +62,16 @@ type attempt struct {
 // the error is the context's. When the job was moved on by somebody else, cancelled
 // above all, what runs is stopped and their transition is returned.
 func (d *Driver) Drive(ctx context.Context, id string) (jobs.Transition, error) {
+	var moved *movedError
 	a, err := d.begin(ctx, id)
+	if errors.As(err, &moved) {
+		return moved.to, nil
+	}
 	if err != nil {
 		return jobs.Transition{}, err
 	}
 	d.Log.Info("job is running", "job", id, "tasks", a.job.Tasks, "bundle", a.job.Bundle.String())
 	reason, err := a.run(ctx)
-	var moved *movedError
 	switch {
 	case errors.As(err, &moved):
 		d.Log.Info("job was moved on", "state", moved.to.State, "reason", moved.to.Reason)
@@ -84,7 +87,7 @@ func (d *Driver) Drive(ctx context.Context, id string) (jobs.Transition, error) 
 	return a.end(ctx, reason, err)
 }
 
-// begin takes the job.
+// begin takes the job. It is a [movedError] when a driver of the same start ended it before.
 func (d *Driver) begin(ctx context.Context, id string) (*attempt, error) {
 	token := cmp.Or(d.Token, rand.Text())
 	job, err := d.Catalog.Load(ctx, id)
@@ -94,6 +97,9 @@ func (d *Driver) begin(ctx context.Context, id string) (*attempt, error) {
 	status, err := d.turn(ctx, job)
 	if err != nil {
 		return nil, err
+	}
+	if d.Start != 0 && status.State.Ended() {
+		return nil, &movedError{status.Last}
 	}
 	a := &attempt{Driver: d, job: job, start: d.Catalog.Now(), results: d.Catalog.Results(job), tally: newTally()}
 	a.since = a.start

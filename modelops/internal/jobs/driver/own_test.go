@@ -85,6 +85,9 @@ func TestNextPod(t *testing.T) {
 		t.Errorf("%d tasks ran in the second driver, want 15", n)
 	}
 	again := quiet(w.catalog, second)
+	if late, err := again.Drive(t.Context(), job.ID); err != nil || late.State != jobs.Succeeded {
+		t.Errorf("a driver that comes when all is done: %+v, %v", late, err)
+	}
 	again.Start = 1
 	if _, err := again.Drive(t.Context(), job.ID); contracts.AsError(err).Code != contracts.CodeConflict {
 		t.Errorf("a driver of another start: %v, want a conflict", err)
