@@ -35,6 +35,15 @@ func resolve(c *cli.Context, forProject bool) (*environment.Chosen, error) {
 }
 
 func resolveNamed(c *cli.Context, name string, forProject bool) (*environment.Chosen, error) {
+	chosen, err := chooseNamed(c, name, forProject)
+	if err == nil {
+		announce(c, chosen)
+	}
+	return chosen, err
+}
+
+// chooseNamed is resolveNamed without a word.
+func chooseNamed(c *cli.Context, name string, forProject bool) (*environment.Chosen, error) {
 	env := command.EnvOf(c)
 	home, err := homeOf(c)
 	if err != nil {
@@ -44,17 +53,17 @@ func resolveNamed(c *cli.Context, name string, forProject bool) (*environment.Ch
 	if err != nil {
 		return nil, err
 	}
-	chosen, err := environment.Open(home).Resolve(environment.Request{
+	return environment.Open(home).Resolve(environment.Request{
 		Flag: name, ProjectPin: pin, Getenv: env.Getenv, ForProject: forProject,
 	})
-	if err != nil {
-		return nil, err
-	}
+}
+
+// announce says which environment it is and why.
+func announce(c *cli.Context, chosen *environment.Chosen) {
 	command.Note(c, "%s: %s", chosen, chosen.Env.Registry.LoginServer)
 	for _, warning := range chosen.Warnings {
 		command.Warn(c, "%s: %s", chosen.Path, withHint(warning))
 	}
-	return chosen, nil
 }
 
 // withHint is a problem and what to do about it, on one line.

@@ -7,12 +7,14 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/command"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/environment"
 	"github.com/modelops-suite/modelops-go/modelops/internal/doctor"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra/config"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra/name"
+	"github.com/modelops-suite/modelops-go/modelops/internal/jobs"
 	"github.com/modelops-suite/modelops-go/modelops/internal/program"
 )
 
@@ -23,6 +25,8 @@ type Cloud interface {
 	Provider(c *cli.Context, home string) (infra.Provider, name.Choice, error)
 	// Engine is what would make it, to be looked at.
 	Engine(c *cli.Context, home string, conf *config.Config) (doctor.Engine, error)
+	// Drivers are those in a cluster that an environment names. The cluster is not asked.
+	Drivers(c *cli.Context, at contracts.ComputeKubernetes) (jobs.Drivers, error)
 	// Workspace does what a command of mops workspace says.
 	Workspace(c *cli.Context, verb, home string, conf *config.Config, chosen *environment.Chosen) error
 }

@@ -32,32 +32,45 @@ type located struct {
 	local       jobs.Local
 	home        string
 	environment *environment.Chosen
+	mounted     bool     // the environment is a pod's
+	lookout     *lookout // on drivers in a cluster; nil for a command that has no business with them
 }
 
 const jobHelp = "JOB is a job's identifier, the beginning of one, or latest: the newest, of whichever project."
 
 // locate finds the job that the command's first argument means, and says which is the
 // latest.
-func locate(c *cli.Context) (*located, error) {
-	l, err := find(c)
-	if err == nil && c.Args().First() == "latest" {
+func locate(c *cli.Context) (*located, error) { return locateIn(c, &located{}) }
+
+// locateDriven is locate for a command that has to do with the job's driver, wherever that
+// is.
+func locateDriven(c *cli.Context) (*located, error) {
+	return locateIn(c, &located{lookout: &lookout{}})
+}
+
+func locateIn(c *cli.Context, l *located) (*located, error) {
+	err := l.find(c)
+	if err != nil {
+		return nil, err
+	}
+	if c.Args().First() == "latest" {
 		command.Note(c, "latest job %s: %s of project %s", l.job.ID, contracts.Quote(l.job.Study.File), l.job.Bundle.Repository)
 	}
-	return l, err
+	return l, nil
 }
 
 // find finds a job by what this machine remembers, which says the environment too, else in
 // the environment in force.
-func find(c *cli.Context) (*located, error) {
+func (l *located) find(c *cli.Context) error {
 	word := c.Args().First()
 	home, err := homeOf(c)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	l := &located{home: home, local: jobs.LocalIn(home)}
+	l.home, l.local = home, jobs.LocalIn(home)
 	records, err := l.local.Records()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	flag := contracts.NormalizeEnvironmentName(c.String("env"))
 	records = slices.DeleteFunc(records, func(r jobs.Record) bool { return flag != "" && r.Environment != flag })
@@ -68,30 +81,30 @@ func find(c *cli.Context) (*located, error) {
 	}
 	id, err := match(word, ids)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if id != "" {
-		return l, l.open(c, records[slices.Index(ids, id)].Environment, id)
+		return l.open(c, records[slices.Index(ids, id)].Environment, id)
 	}
 	if err := l.choose(c, ""); err != nil {
-		return nil, err
+		return err
 	}
 	list, err := l.catalog.List(c.Context)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	ids = ids[:0]
 	for _, job := range list {
 		ids = append(ids, job.ID)
 	}
 	if id, err = match(word, ids); err != nil {
-		return nil, err
+		return err
 	}
 	if id == "" {
-		return nil, jobs.NotFound(word)
+		return jobs.NotFound(word)
 	}
 	l.job, err = l.catalog.Load(c.Context, id)
-	return l, err
+	return err
 }
 
 // match is the identifier that a word means, the newest of them being the first; "" for
@@ -133,12 +146,22 @@ func (l *located) open(c *cli.Context, name, id string) error {
 func (l *located) choose(c *cli.Context, name string) error {
 	var err error
 	if name == "" {
-		l.environment, err = resolve(c, false)
+		l.environment, err = chooseNamed(c, c.String("env"), false)
 	} else {
 		l.environment, err = loadNamed(c, l.home, name)
 	}
 	if err != nil {
 		return err
+	}
+	if l.lookout != nil {
+		if l.lookout, err = useDrivers(c, l.environment.Loaded); err != nil {
+			return err
+		}
+	}
+	if name == "" {
+		announce(c, l.environment)
+	} else {
+		command.Note(c, "%s", l.environment)
 	}
 	store, err := jobs.Storage(l.environment.Env, l.home)
 	if err != nil {
@@ -154,16 +177,11 @@ func loadNamed(c *cli.Context, home, name string) (*environment.Chosen, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := loaded.ApplyVariables(command.EnvOf(c).Getenv); err != nil {
-		return nil, err
-	}
-	chosen := &environment.Chosen{Name: name, Why: "the job's", Loaded: loaded}
-	command.Note(c, "%s", chosen)
-	return chosen, nil
+	return &environment.Chosen{Name: name, Why: "the job's", Loaded: loaded}, loaded.ApplyVariables(command.EnvOf(c).Getenv)
 }
 
 func (l *located) status(c *cli.Context) (*jobs.Status, error) {
-	return l.catalog.Status(c.Context, l.job, l.local.Alive)
+	return l.judge(c.Context, l.job, l.job.ID)
 }
 
 // missing says whether err is that a job is not there.

@@ -41,7 +41,7 @@ func jobsCancelCommand() *cli.Command {
 const cancelPatience = 10 * time.Second
 
 func runJobsCancel(c *cli.Context) error {
-	l, err := locate(c)
+	l, err := locateDriven(c)
 	if err != nil {
 		return err
 	}
@@ -57,6 +57,9 @@ func runJobsCancel(c *cli.Context) error {
 			return err
 		}
 	}
+	if before.Driver != nil && before.Driver.Place == jobs.InCluster {
+		l.stopInCluster(c)
+	}
 	status, err := l.status(c)
 	if err != nil {
 		return err
@@ -64,6 +67,18 @@ func runJobsCancel(c *cli.Context) error {
 	return command.Print(c, status, func(w io.Writer) {
 		fmt.Fprintf(w, "%s is cancelled; %d of %d tasks have results\n", status.ID, status.Tasks.Succeeded, status.Tasks.Total)
 	})
+}
+
+// stopInCluster removes the driver of a job that has ended. Where the cluster cannot be
+// asked the driver ends by itself, as soon as it sees how the job stands.
+func (l *located) stopInCluster(c *cli.Context) {
+	err := l.lookout.reach(l.environment.Name)
+	if err == nil {
+		err = l.lookout.Stop(c.Context, l.job.ID)
+	}
+	if err != nil {
+		command.Warn(c, "Job %s stays in the cluster (%s); a driver that it still runs, or starts, ends when it sees how the job stands", l.job.ID, contracts.AsError(err).Message)
+	}
 }
 
 // awaitStop waits until the driver with this token has ended what it ran.
@@ -95,12 +110,14 @@ func jobsResumeCommand() *cli.Command {
 		Usage:     "run what a job has no results of: after its driver's death, after failures, after cancelling",
 		ArgsUsage: "JOB",
 		Description: jobHelp + `
-The job runs on this machine from now on, whichever submitted it. Code and data are those
-that it was submitted with; a change of either is a new job. While its driver may live, on
-this machine or another, resuming is refused: cancel the job first to take it over.`,
+A job whose driver ran in a cluster gets another one there; any other runs on this machine
+from now on, whichever submitted it. Code and data are those that it was submitted with; a
+change of either is a new job. While its driver may live, on this machine or another, or in
+a cluster, resuming is refused: cancel the job first to take it over.`,
 		UsageText: "mops jobs resume latest --wait",
 		Flags: []cli.Flag{
 			envFlag(),
+			&cli.StringFlag{Name: "driver", Usage: "`WHERE` the driver runs from now on: local or kubernetes; as it was submitted when not given"},
 			&cli.BoolFlag{Name: "wait", Usage: "follow the job to its end; exit code 1 when tasks failed"},
 		},
 		Action: runJobsResume,
@@ -108,47 +125,82 @@ this machine or another, resuming is refused: cancel the job first to take it ov
 }
 
 func runJobsResume(c *cli.Context) error {
-	l, err := locate(c)
+	if !oneOf(c.String("driver"), "", jobs.Here, jobs.InCluster) {
+		return command.Usage("", "--driver is %s or %s", jobs.Here, jobs.InCluster)
+	}
+	l, err := locateDriven(c)
 	if err != nil {
 		return err
 	}
+	place := cmp.Or(c.String("driver"), l.job.Driver, jobs.Here)
 	status, err := l.status(c)
 	if err != nil {
 		return err
 	}
-	switch {
-	case status.State == jobs.Succeeded:
-		return &contracts.Error{Code: contracts.CodeConflict, Stage: contracts.StageSubmit,
-			Message: "job " + l.job.ID + " has succeeded: there is nothing to resume",
-			Hint:    "fetch its tables: mops jobs results " + l.job.ID}
-	case status.Driver != nil && status.Driver.Alive:
-		return l.driven(status)
-	}
-	atOnce, err := l.atOnce()
-	if err != nil {
+	if err := l.resumable(status); err != nil {
 		return err
 	}
-	if err := l.adoptLog(c.Context); err != nil {
+	atOnce, err := l.prepare(c, place)
+	if err != nil {
 		return err
 	}
 	if err := l.local.Remember(l.job); err != nil {
 		return err
 	}
 	// From the very state that was judged: of two who resume at once one is refused.
-	if _, err := l.catalog.MoveFrom(c.Context, l.job.ID, status.Last, jobs.Transition{State: jobs.Submitted, Reason: "resumed"}); err != nil {
-		return err
-	}
-	ended, err := l.startDriver(c)
+	start, err := l.catalog.MoveFrom(c.Context, l.job.ID, status.Last, jobs.Submission(place, "resumed"))
 	if err != nil {
 		return err
 	}
-	answer := &submitAnswer{JobID: l.job.ID, Bundle: l.job.Bundle, Content: l.job.Content, Environment: l.job.Environment, Executor: l.job.Executor, Tasks: l.job.Tasks, Reused: status.Tasks.Succeeded,
-		AtOnce: atOnce, Resources: l.job.Resources}
+	ended, err := l.startDriver(c, start)
+	if err != nil {
+		return err
+	}
+	answer := &submitAnswer{JobID: l.job.ID, Bundle: l.job.Bundle, Content: l.job.Content, Environment: l.job.Environment, Executor: l.job.Executor, Driver: place,
+		Tasks: l.job.Tasks, Reused: status.Tasks.Succeeded, AtOnce: atOnce, Resources: l.job.Resources}
 	command.Note(c, "job %s: %d of %d tasks are to run%s", answer.JobID, answer.Tasks-answer.Reused, answer.Tasks, answer.atOnce())
 	if c.Bool("wait") {
 		return l.follow(c, ended, answer)
 	}
 	return command.Print(c, answer, func(w io.Writer) { fmt.Fprintln(w, answer.JobID) })
+}
+
+// resumable is the error for a job that has nothing to resume, or a driver.
+func (l *located) resumable(s *jobs.Status) error {
+	switch {
+	case s.State == jobs.Succeeded:
+		return &contracts.Error{Code: contracts.CodeConflict, Stage: contracts.StageSubmit,
+			Message: "job " + l.job.ID + " has succeeded: there is nothing to resume",
+			Hint:    "fetch its tables: mops jobs results " + l.job.ID}
+	case s.Driver == nil:
+		return nil
+	case s.Driver.Place == jobs.InCluster && (s.Driver.Alive || s.Driver.Expected):
+		e := &contracts.Error{Code: contracts.CodeConflict, Stage: contracts.StageSubmit,
+			Message: "job " + l.job.ID + " has a driver in the cluster",
+			Hint:    "follow it: mops jobs status " + l.job.ID + " --wait; stop it: mops jobs cancel " + l.job.ID}
+		if s.Cluster != nil && s.Cluster.Words != "" {
+			e.Message += ": " + s.Cluster.Words
+		}
+		return e
+	case s.Driver.Alive:
+		return l.driven(s)
+	}
+	return nil
+}
+
+// prepare finds out whether a driver can begin at a place, and how many tasks run at once
+// then, where that is known.
+func (l *located) prepare(c *cli.Context, place string) (atOnce int, err error) {
+	if place == jobs.InCluster {
+		if err := l.lookout.reach(l.environment.Name); err != nil {
+			return 0, err
+		}
+		return 0, l.lookout.Check(c.Context, l.job)
+	}
+	if atOnce, err = l.atOnce(); err != nil {
+		return 0, err
+	}
+	return atOnce, l.adoptLog(c.Context)
 }
 
 // atOnce is how many tasks of the job this machine runs at once; 0 when they run elsewhere.
@@ -191,7 +243,7 @@ the registry is removed, and no other.`,
 }
 
 func runJobsRemove(c *cli.Context) error {
-	l, err := locate(c)
+	l, err := locateDriven(c)
 	if err != nil {
 		return err
 	}
@@ -200,9 +252,12 @@ func runJobsRemove(c *cli.Context) error {
 		return err
 	}
 	alive, known := l.local.Alive(l.job.ID, "")
-	if status.Driver != nil && status.Driver.Alive || known && alive {
+	if status.Driver != nil && (status.Driver.Alive || status.Driver.Expected) || known && alive {
 		return &contracts.Error{Code: contracts.CodeConflict, Stage: contracts.StageSubmit,
 			Message: "job " + l.job.ID + " is " + string(status.State), Hint: "stop it first: mops jobs cancel " + l.job.ID}
+	}
+	if l.job.Driver == jobs.InCluster || status.Start.Driver == jobs.InCluster {
+		l.stopInCluster(c)
 	}
 	if err := l.catalog.Remove(c.Context, l.job.ID); err != nil {
 		return err

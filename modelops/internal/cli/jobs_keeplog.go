@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/modelops-suite/modelops-go/modelops-bundle/atomicfile"
@@ -38,22 +37,12 @@ func (l *located) keepingLog(ctx context.Context, token string) (last func() err
 	return func() error {
 		close(done)
 		<-stopped
-		if history, err := l.catalog.History(context.WithoutCancel(ctx), l.job.ID); err == nil && replaced(history, token) {
+		if history, err := l.catalog.History(context.WithoutCancel(ctx), l.job.ID); err == nil && jobs.Replaced(history, token) {
 			return nil
 		}
 		_, err := l.keepLog(ctx, -1)
 		return err
 	}
-}
-
-// replaced says whether another driver than that with the token was the last to run.
-func replaced(history []jobs.Transition, token string) bool {
-	for _, t := range slices.Backward(history) {
-		if t.State == jobs.Running {
-			return t.By.Token != token
-		}
-	}
-	return false
 }
 
 // keepLog copies the driver's log unless it has this size, and returns the size it has.

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,12 +10,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/modelops-suite/modelops-go/contracts"
-	"github.com/modelops-suite/modelops-go/modelops-bundle/blobstore"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/command"
 	"github.com/modelops-suite/modelops-go/modelops/internal/jobs"
 	"github.com/modelops-suite/modelops-go/modelops/internal/results/archive"
@@ -39,7 +36,7 @@ func jobsLogsCommand() *cli.Command {
 }
 
 func runJobsLogs(c *cli.Context) error {
-	l, err := locate(c)
+	l, err := locateDriven(c)
 	if err != nil {
 		return err
 	}
@@ -74,63 +71,6 @@ func (l *located) readLog(ctx context.Context, elsewhere bool, offset int64) ([]
 		return nil, err
 	}
 	return io.ReadAll(log)
-}
-
-type logLine struct {
-	Line string `json:"line"`
-}
-
-// keptPoll is how often a log that is copied from elsewhere is looked at.
-const keptPoll = 2 * time.Second
-
-// printLog writes a log as it is, or with --json a document per line; with --follow
-// until the job has ended and its driver has said its last word.
-func (l *located) printLog(c *cli.Context) error {
-	ended := false // when the log was last read
-	for offset := int64(0); ; {
-		status, err := l.status(c)
-		if err != nil {
-			return err
-		}
-		elsewhere := l.elsewhere(status)
-		over := status.State.Ended() || status.Lost()
-		if alive, _ := l.local.Alive(l.job.ID, ""); alive && !elsewhere {
-			over = false
-		}
-		data, err := l.readLog(c.Context, elsewhere, offset)
-		switch {
-		case errors.Is(err, blobstore.ErrNotFound) && c.Bool("follow") && !over: // not copied yet
-		case errors.Is(err, blobstore.ErrNotFound):
-			return &contracts.Error{Code: contracts.CodeNotFound, Stage: contracts.StageRun,
-				Message: "the log of job " + l.job.ID + " is not here yet", Hint: "its driver copies it every few seconds; mops jobs status " + l.job.ID + " says where it runs"}
-		case err != nil:
-			return err
-		}
-		if !over { // a line that is being written
-			data = data[:bytes.LastIndexByte(data, '\n')+1]
-		}
-		offset += int64(len(data))
-		for line := range strings.Lines(string(data)) {
-			line = strings.TrimSuffix(line, "\n")
-			if err := command.Print(c, logLine{line}, func(w io.Writer) { fmt.Fprintln(w, contracts.Lines(line)) }); err != nil {
-				return err
-			}
-		}
-		// What is copied comes a moment after the job's end.
-		if !c.Bool("follow") || over && (!elsewhere || ended && len(data) == 0) {
-			return nil
-		}
-		ended = over
-		wait := pollTime
-		if elsewhere {
-			wait = keptPoll
-		}
-		select {
-		case <-time.After(wait):
-		case <-c.Context.Done():
-			return c.Context.Err()
-		}
-	}
 }
 
 // taskAnswer is what is known of one task.

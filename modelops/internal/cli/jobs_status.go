@@ -33,7 +33,7 @@ func runJobsList(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	l := &located{home: home, local: jobs.LocalIn(home)}
+	l := &located{home: home, local: jobs.LocalIn(home), lookout: &lookout{}}
 	if err := l.choose(c, ""); err != nil {
 		return err
 	}
@@ -47,7 +47,7 @@ func runJobsList(c *cli.Context) error {
 		if job.Environment != l.environment.Name {
 			continue // the storage is shared, or lies on this machine for several
 		}
-		status, err := l.catalog.Status(c.Context, job, l.local.Alive)
+		status, err := l.judge(c.Context, job, "")
 		if missing(err) {
 			continue // removed meanwhile
 		}
@@ -64,8 +64,11 @@ func runJobsList(c *cli.Context) error {
 		}
 		for _, s := range answer.Jobs {
 			state := string(s.State)
-			if s.Lost() {
+			switch {
+			case s.Lost():
 				state += " (no driver)"
+			case s.Cluster != nil && s.Cluster.Phase != jobs.Up:
+				state += " (" + string(s.Cluster.Phase) + ")"
 			}
 			fmt.Fprintf(table, "%s\t%s\t%d/%d\t%d\t%s\t%s@%s\t%s\n", s.ID, state, s.Tasks.Succeeded+s.Tasks.Failed, s.Tasks.Total, s.Tasks.Failed,
 				localTime(s.Created), s.Bundle.Repository, s.Bundle.Digest.Short(), contracts.Lines(studies[s.ID].File))
@@ -99,7 +102,7 @@ func jobsStatusCommand() *cli.Command {
 }
 
 func runJobsStatus(c *cli.Context) error {
-	l, err := locate(c)
+	l, err := locateDriven(c)
 	if err != nil {
 		return err
 	}
@@ -158,14 +161,7 @@ func writeStatus(w io.Writer, job *jobs.Job, s *jobs.Status) {
 		fmt.Fprintf(w, "finished  %s\n", localTime(s.Finished))
 	}
 	if s.Driver != nil {
-		alive := "lives"
-		if !s.Driver.Alive {
-			alive = "is gone"
-		}
-		if s.Driver.Alive && s.Driver.AtOnce > 0 {
-			alive += fmt.Sprintf(", %d at once", s.Driver.AtOnce)
-		}
-		fmt.Fprintf(w, "driver    process %d on %s %s\n", s.Driver.PID, contracts.Lines(s.Driver.Host), alive)
+		writeDriver(w, s)
 	}
 	for i, f := range s.Errors {
 		if i == 0 {
@@ -175,6 +171,34 @@ func writeStatus(w io.Writer, job *jobs.Job, s *jobs.Status) {
 	}
 	if len(s.Errors) > 0 && s.Errors[0].Task != "" {
 		fmt.Fprintf(w, "more of one: mops jobs logs %s --task KEY, or replay\n", s.ID)
+	}
+}
+
+// writeDriver writes where the job's driver is, and what its cluster says of it.
+func writeDriver(w io.Writer, s *jobs.Status) {
+	d := s.Driver
+	alive := "lives"
+	if !d.Alive {
+		alive = "is gone"
+	}
+	if d.Alive && d.AtOnce > 0 {
+		alive += fmt.Sprintf(", %d at once", d.AtOnce)
+	}
+	switch {
+	case d.Place == jobs.InCluster && s.State == jobs.Running:
+		fmt.Fprintf(w, "driver    pod %s %s\n", contracts.Lines(d.Host), alive)
+	case d.Place != jobs.InCluster:
+		fmt.Fprintf(w, "driver    process %d on %s %s\n", d.PID, contracts.Lines(d.Host), alive)
+	}
+	if g := s.Cluster; g != nil {
+		line := string(g.Phase)
+		if g.Node != "" {
+			line += " on node " + g.Node
+		}
+		if g.Words != "" {
+			line += ": " + g.Words
+		}
+		fmt.Fprintf(w, "cluster   %s\n", contracts.Lines(line))
 	}
 }
 

@@ -24,7 +24,8 @@ func submitCommand() *cli.Command {
 		Description: `The project around the current directory, or around the study, is pushed first, under a
 tag of the job's own, and the job is bound to the digest of what was pushed. Results that
 an earlier job has of the same content are reused. The job goes on when the terminal is
-closed.
+closed, and, where the environment names a Kubernetes cluster, when this machine is: the
+driver is a pod there then.
 
 A bundle that is named with --bundle gets the job's own tag too, where the registry permits
 that, so that the registry keeps it for as long as there is the job.
@@ -43,8 +44,8 @@ changes_since: that job, or "push", the last push or pull; "" when it is not kno
 			&cli.BoolFlag{Name: "wait", Usage: "follow the job to its end; exit code 1 when tasks failed"},
 			&cli.IntFlag{Name: "limit", Usage: "run the first `N` tasks only"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "say what would run, what is reused, and what changed since the last run of this study; push and make nothing"},
-			&cli.StringFlag{Name: "executor", Usage: "`WHERE` tasks run: process or dask; dask when not given and the environment names a scheduler"},
-			&cli.StringFlag{Name: "driver", Usage: "`WHERE` the driver runs: local"},
+			&cli.StringFlag{Name: "executor", Usage: "`WHERE` tasks run: process or dask; dask when not given and the environment names a scheduler or a cluster"},
+			&cli.StringFlag{Name: "driver", Usage: "`WHERE` the driver runs: local or kubernetes; kubernetes when not given, tasks run on Dask, and the environment names a cluster"},
 			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "run `N` tasks at once; as many as fit by cores and memory otherwise"},
 			&cli.BoolFlag{Name: "no-cache", Usage: "run also what has results already"},
 			&cli.BoolFlag{Name: "keep-going", Usage: "run all tasks, however many fail alike"},
@@ -62,6 +63,7 @@ type submitAnswer struct {
 	Content     contracts.Digest    `json:"content_digest"`
 	Environment string              `json:"environment"`
 	Executor    string              `json:"executor"`
+	Driver      string              `json:"driver"`
 	Tasks       int                 `json:"tasks"`
 	Reused      int                 `json:"reused"`
 	AtOnce      int                 `json:"at_once,omitempty"`  // tasks that run at the same time
@@ -86,7 +88,7 @@ func runSubmit(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	s, err := newSubmitter(c, request)
+	s, out, err := newSubmitter(c, request)
 	if err != nil {
 		return err
 	}
@@ -97,16 +99,17 @@ func runSubmit(c *cli.Context) error {
 	if c.Bool("dry-run") {
 		return printPlan(c, plan)
 	}
-	if err := s.Submit(c.Context, plan); err != nil {
+	start, err := s.Submit(c.Context, plan)
+	if err != nil {
 		return err
 	}
-	at := &located{job: plan.Job, catalog: plan.Catalog, local: jobs.LocalIn(s.Home), home: s.Home, environment: s.Environment}
-	ended, err := at.startDriver(c)
+	at := &located{job: plan.Job, catalog: plan.Catalog, local: jobs.LocalIn(s.Home), home: s.Home, environment: s.Environment, lookout: out}
+	ended, err := at.startDriver(c, start)
 	if err != nil {
 		return err
 	}
 	answer := &submitAnswer{JobID: plan.Job.ID, Bundle: plan.Job.Bundle, Content: plan.Job.Content, Environment: plan.Job.Environment,
-		Executor: plan.Job.Executor, Tasks: plan.Job.Tasks, Reused: plan.Reused, AtOnce: plan.AtOnce, Resources: plan.Job.Resources}
+		Executor: plan.Job.Executor, Driver: plan.Job.Driver, Tasks: plan.Job.Tasks, Reused: plan.Reused, AtOnce: plan.AtOnce, Resources: plan.Job.Resources}
 	command.Note(c, "job %s: %d tasks, %d have results already%s", answer.JobID, answer.Tasks, answer.Reused, answer.atOnce())
 	if c.Bool("wait") {
 		return at.follow(c, ended, answer)
@@ -140,7 +143,7 @@ func submitRequest(c *cli.Context) (*submit.Request, error) {
 		{r.Options.StopAfter < 0, "--stop-after is less than 0"},
 		{c.Bool("auto") && r.Bundle != "", "--auto and --bundle exclude each other"},
 		{!oneOf(r.Executor, "", "process", "dask"), "--executor is process or dask"},
-		{!oneOf(r.Driver, "", "local", "kubernetes"), "--driver is local or kubernetes"},
+		{!oneOf(r.Driver, "", jobs.Here, jobs.InCluster), "--driver is local or kubernetes"},
 	} {
 		if check.wrong {
 			return nil, command.Usage("", "%s", check.problem)
@@ -175,11 +178,13 @@ func findProject(c *cli.Context, study string) (*submit.Project, error) {
 	return submit.FindProject(env.Dir, filepath.Dir(study))
 }
 
-func newSubmitter(c *cli.Context, r *submit.Request) (*submit.Submitter, error) {
+// newSubmitter is who makes jobs in the environment in force, and the lookout on its
+// cluster, for a driver that runs there.
+func newSubmitter(c *cli.Context, r *submit.Request) (*submit.Submitter, *lookout, error) {
 	env := command.EnvOf(c)
 	home, err := homeOf(c)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	s := &submit.Submitter{
 		Home: home, Machine: process.ThisMachine(),
@@ -190,14 +195,23 @@ func newSubmitter(c *cli.Context, r *submit.Request) (*submit.Submitter, error) 
 		Flag: c.String("env"), ProjectPin: r.ProjectPin, Getenv: env.Getenv, ForProject: r.ProjectDir != "",
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	command.Note(c, "%s: %s", s.Environment, s.Environment.Env.Registry.LoginServer)
-	for _, warning := range s.Environment.Warnings {
-		command.Warn(c, "%s: %s", s.Environment.Path, withHint(warning))
+	out := &lookout{}
+	if _, driver := submit.Places(s.Environment.Env, r.Executor, r.Driver); driver == jobs.InCluster {
+		if out, err = useDrivers(c, s.Environment.Loaded); err != nil {
+			return nil, nil, err
+		}
+	}
+	announce(c, s.Environment)
+	if out.fault != nil {
+		return nil, nil, out.fault
+	}
+	if out.Drivers != nil {
+		s.Drivers = out.Drivers
 	}
 	s.Programs, err = findPrograms(c, home)
-	return s, err
+	return s, out, err
 }
 
 // findPrograms are the suite's other programs.
@@ -218,6 +232,7 @@ type planAnswer struct {
 	Content     contracts.Digest     `json:"content_digest,omitempty"`
 	Environment string               `json:"environment"`
 	Executor    string               `json:"executor"`
+	Driver      string               `json:"driver"`
 	Tasks       int                  `json:"tasks"`
 	Run         *int                 `json:"run,omitempty"`    // absent when the content is not known
 	Reused      *int                 `json:"reused,omitempty"` // likewise
@@ -227,7 +242,7 @@ type planAnswer struct {
 }
 
 func printPlan(c *cli.Context, p *submit.Plan) error {
-	a := planAnswer{DryRun: true, Content: p.Job.Content, Environment: p.Job.Environment, Executor: p.Job.Executor, Tasks: p.Job.Tasks,
+	a := planAnswer{DryRun: true, Content: p.Job.Content, Environment: p.Job.Environment, Executor: p.Job.Executor, Driver: p.Job.Driver, Tasks: p.Job.Tasks,
 		Last: p.Last, Since: p.Since, Changes: append([]submit.Change{}, p.Changes...)}
 	if !p.Unpushed {
 		a.Bundle = &p.Job.Bundle

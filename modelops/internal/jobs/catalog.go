@@ -176,11 +176,11 @@ type Progress struct {
 	Errors      []Faults `json:"errors,omitempty"`
 	Rate        float64  `json:"rate"` // tasks run per second since it began
 	AtOnce      int      `json:"at_once,omitempty"`
-	Waiting     *Waiting `json:"waiting,omitempty"`
+	Waiting     *Wait    `json:"waiting,omitempty"`
 }
 
-// Waiting is what keeps a job from going on that may pass by itself.
-type Waiting struct {
+// Wait is what keeps a job from going on that may pass by itself.
+type Wait struct {
 	For   string `json:"for"`   // what is wrong
 	Until string `json:"until"` // when it is given up
 }

@@ -37,7 +37,7 @@ type Job struct {
 	Project     string              `json:"project,omitempty"` // its directory on the machine that submitted
 	Environment string              `json:"environment"`
 	Executor    string              `json:"executor"`              // where tasks run: process or dask
-	Driver      string              `json:"driver"`                // where the driver runs: local
+	Driver      string              `json:"driver"`                // where the driver runs: [Here] or [InCluster]
 	Tasks       int                 `json:"tasks"`                 // rows of the study, duplicates included
 	Evaluations int                 `json:"evaluations,omitempty"` // of targets, see [CountEvaluations]
 	Resources   contracts.Resources `json:"resources,omitzero"`    // what each task needs, by study, options and bundle together

@@ -37,8 +37,8 @@ func (s State) next() []State {
 		return []State{Submitted, Failed, Cancelled}
 	case Submitted:
 		return []State{Submitted, Running, Failed, Cancelled}
-	case Running:
-		return []State{Submitted, Succeeded, Partial, Failed, Cancelled}
+	case Running: // Running again: another process of the same start drives it, see [Status.Start]
+		return []State{Submitted, Running, Succeeded, Partial, Failed, Cancelled}
 	case Partial, Failed, Cancelled:
 		return []State{Submitted}
 	}
@@ -56,6 +56,7 @@ type Transition struct {
 	At     string `json:"at"`               // RFC 3339, UTC
 	By     By     `json:"by"`               // who made it
 	Reason string `json:"reason,omitempty"` // in words, when there is one
+	Driver string `json:"driver,omitempty"` // where the driver is started, in a transition to Submitted; "" is [Here]
 
 	// How the job stood, in a transition that ends it.
 	Tasks       *Counts  `json:"tasks,omitempty"`
@@ -63,6 +64,15 @@ type Transition struct {
 	Errors      []Faults `json:"errors,omitempty"`
 
 	Number int `json:"-"` // from 1
+}
+
+// Submission is a transition to [Submitted]: a driver is about to be started at a place.
+func Submission(place, reason string) Transition {
+	to := Transition{State: Submitted, Reason: reason}
+	if place != Here {
+		to.Driver = place
+	}
+	return to
 }
 
 // By is the process that made a transition.
@@ -156,6 +166,32 @@ func (c *Catalog) Last(ctx context.Context, id string) (Transition, error) {
 			Message: "job " + id + " has no state: it was not submitted to the end", Hint: "remove it: mops jobs rm " + id}
 	}
 	return history[len(history)-1], nil
+}
+
+// Replaced says whether another driver than that with the token was the last to run.
+func Replaced(history []Transition, token string) bool {
+	for _, t := range slices.Backward(history) {
+		if t.State == Running {
+			return t.By.Token != token
+		}
+	}
+	return false
+}
+
+// Began is when the first driver of the last start began: those that took over from it go
+// on with the same start. It is the present for a job that has none.
+func (c *Catalog) Began(ctx context.Context, id string) (time.Time, error) {
+	history, err := c.History(ctx, id)
+	began := c.now()
+	for _, t := range slices.Backward(history) {
+		if t.State == Submitted {
+			break
+		}
+		if at, parseErr := time.Parse(time.RFC3339, t.At); parseErr == nil && t.State == Running {
+			began = at
+		}
+	}
+	return began, err
 }
 
 // Move makes a transition from whatever state the job is in, if it may follow; the

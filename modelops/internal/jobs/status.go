@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"time"
@@ -25,22 +26,28 @@ type Status struct {
 	Rate        float64             `json:"rate,omitempty"`     // tasks run per second
 	SecondsLeft float64             `json:"seconds_left,omitempty"`
 	Driver      *DriverStatus       `json:"driver,omitempty"`
-	Waiting     *Waiting            `json:"waiting,omitempty"` // what its driver waits for
+	Waiting     *Wait               `json:"waiting,omitempty"` // what its driver waits for
+	Cluster     *Sighting           `json:"cluster,omitempty"` // of a driver in a cluster that was asked
 
-	Last Transition `json:"-"`
+	Last  Transition `json:"-"`
+	Start Transition `json:"-"` // the last to Submitted: a driver that is lost in a cluster may have successors, all of this start
 }
 
 // DriverStatus is what is known of the process that drives the job.
 type DriverStatus struct {
+	Place     string `json:"place"` // [Here] or [InCluster]
 	Host      string `json:"host"`
 	PID       int    `json:"pid"`
 	Alive     bool   `json:"alive"`
+	Expected  bool   `json:"expected,omitempty"` // it is not alive, and a cluster starts it, or its successor
 	Heartbeat string `json:"heartbeat,omitempty"`
 	AtOnce    int    `json:"at_once,omitempty"` // how many tasks it runs at once
 }
 
 // Lost says whether the job waits for a driver that is no more.
-func (s *Status) Lost() bool { return s.Driver != nil && !s.Driver.Alive && !s.State.Ended() }
+func (s *Status) Lost() bool {
+	return s.Driver != nil && !s.Driver.Alive && !s.Driver.Expected && !s.State.Ended()
+}
 
 // Liveness says of a driver on this machine whether it lives: of the one with this token,
 // or of any when that is "". known is false for one elsewhere.
@@ -70,6 +77,8 @@ func (c *Catalog) Status(ctx context.Context, job *Job, live Liveness) (*Status,
 	for _, t := range history {
 		s.Last, s.State, s.Finished = t, t.State, ""
 		switch {
+		case t.State == Submitted:
+			s.Start = t
 		case t.State == Running:
 			s.Started = t.At
 		case t.State.Ended():
@@ -89,15 +98,11 @@ func (c *Catalog) Status(ctx context.Context, job *Job, live Liveness) (*Status,
 		s.Tasks, s.Evaluations, s.Errors = *s.Last.Tasks, s.Last.Evaluations, append([]Faults{}, s.Last.Errors...)
 	}
 	if len(history) > 0 && !s.State.Ended() {
-		s.Driver = c.driver(s.Last, progress, job.ID, live)
+		s.Driver = c.driver(s, progress, live)
 	}
 	switch {
 	case s.State.Ended() || s.Driver == nil || !s.Driver.Alive:
-		s.Tasks = s.Tasks.Stopped(s.State)
-		if s.Evaluations != nil {
-			stopped := s.Evaluations.Stopped(s.State)
-			s.Evaluations = &stopped
-		}
+		s.stop()
 	case progress.Waiting != nil && progress.Token == s.Last.By.Token:
 		s.Waiting = progress.Waiting
 	case s.Rate > 0:
@@ -106,13 +111,24 @@ func (c *Catalog) Status(ctx context.Context, job *Job, live Liveness) (*Status,
 	return s, nil
 }
 
-// driver judges whether the driver that last is due to lives: on its own machine by the
-// lock that it holds, elsewhere by its last word.
-func (c *Catalog) driver(last Transition, progress Progress, id string, live Liveness) *DriverStatus {
-	d := &DriverStatus{Host: last.By.Host, PID: last.By.PID}
-	word := last.At
+// stop makes the counts those of a job that nobody drives.
+func (s *Status) stop() {
+	s.Tasks, s.SecondsLeft = s.Tasks.Stopped(s.State), 0
+	if s.Evaluations != nil {
+		stopped := s.Evaluations.Stopped(s.State)
+		s.Evaluations = &stopped
+	}
+}
+
+// driver judges whether the driver that the last transition is due to lives: on its own
+// machine by the lock that it holds, elsewhere by its last word. One in a cluster that
+// does not live is expected, for as long as nobody has asked the cluster.
+func (c *Catalog) driver(s *Status, progress Progress, live Liveness) *DriverStatus {
+	last := s.Last
+	d := &DriverStatus{Place: cmp.Or(s.Start.Driver, Here), Host: last.By.Host, PID: last.By.PID}
+	word, stopped := last.At, false
 	if last.State == Running && progress.Token == last.By.Token {
-		d.Heartbeat, d.AtOnce = progress.Heartbeat, progress.AtOnce
+		d.Heartbeat, d.AtOnce, stopped = progress.Heartbeat, progress.AtOnce, progress.Stopped
 		word = max(word, progress.Heartbeat)
 	}
 	at, err := time.Parse(time.RFC3339, word)
@@ -120,12 +136,17 @@ func (c *Catalog) driver(last Transition, progress Progress, id string, live Liv
 	if err != nil {
 		age = math.MaxInt64
 	}
+	if d.Place == InCluster {
+		d.Alive = last.State == Running && !stopped && age < Silence
+		d.Expected = !d.Alive
+		return d
+	}
 	if live != nil && last.By.Host == c.By.Host && last.By.Host != "" {
-		if alive, known := live(id, last.By.Token); known {
+		if alive, known := live(s.ID, last.By.Token); known {
 			d.Alive = alive || last.State != Running && age < starting
 			return d
 		}
 	}
-	d.Alive = age < Silence
+	d.Alive = age < Silence && !stopped
 	return d
 }

@@ -1,6 +1,7 @@
-// Package cloud is the part of the command line that links Pulumi: it makes the provider of
-// an environment in a cloud from modelops.yaml, and shows what its engine does. Only the
-// program mops-cloud links it, see docs/adr/0007.
+// Package cloud is the part of the command line that links Pulumi and client-go: it makes
+// the provider of an environment in a cloud from modelops.yaml, shows what its engine does,
+// and reaches the drivers in a cluster. Only the program mops-cloud links it, see
+// docs/adr/0007.
 package cloud
 
 import (
@@ -17,6 +18,9 @@ import (
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra/config"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra/engine"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra/name"
+	"github.com/modelops-suite/modelops-go/modelops/internal/jobs"
+	"github.com/modelops-suite/modelops-go/modelops/internal/jobs/podjob"
+	"github.com/modelops-suite/modelops-go/modelops/internal/kube"
 )
 
 // The variables that say where the engine's parts are.
@@ -66,6 +70,18 @@ func (Azure) Provider(c *cli.Context, home string) (infra.Provider, name.Choice,
 // Engine is the engine as the configuration has it, to be looked at.
 func (Azure) Engine(c *cli.Context, home string, conf *config.Config) (doctor.Engine, error) {
 	return engine.Open(engineConfig(c, home, conf))
+}
+
+// Drivers are those in a cluster that an environment names.
+func (Azure) Drivers(c *cli.Context, at contracts.ComputeKubernetes) (jobs.Drivers, error) {
+	cluster, err := kube.Open(kube.Place{
+		Getenv: command.EnvOf(c).Getenv, Context: at.Context, Namespace: at.Namespace,
+		Warn: func(line string) { command.Warn(c, "%s", line) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	return podjob.In(cluster), nil
 }
 
 // engineConfig says which engine runs, and where its state is.

@@ -37,7 +37,7 @@ type Executor struct {
 	Log         *slog.Logger
 	Patience    time.Duration // how long it waits for a scheduler or workers that are gone; 0 for five minutes
 
-	waiting atomic.Pointer[jobs.Waiting]
+	waiting atomic.Pointer[jobs.Wait]
 }
 
 const defaultPatience = 5 * time.Minute
@@ -92,10 +92,10 @@ func (e *Executor) Run(ctx context.Context, tasks <-chan jobs.Task, results chan
 }
 
 // Waiting is what a run that goes on waits for; nil when it does not.
-func (e *Executor) Waiting() *jobs.Waiting { return e.waiting.Load() }
+func (e *Executor) Waiting() *jobs.Wait { return e.waiting.Load() }
 
 func (e *Executor) wait(what string, until time.Time) {
-	e.waiting.Store(&jobs.Waiting{For: what, Until: until.UTC().Format(time.RFC3339)})
+	e.waiting.Store(&jobs.Wait{For: what, Until: until.UTC().Format(time.RFC3339)})
 }
 
 // goneError is a cluster that went, or did not come, and may come yet.

@@ -29,10 +29,16 @@ type Driver struct {
 	AtOnce   int    // how many tasks the executor runs at once, for those who ask
 	// Source, if not nil, makes up the tasks while the job runs, in the place of the study's.
 	Source Source
+
+	// Start is the number of the transition that this driver was started by, where several
+	// are, one after the other, as pods of a cluster: one that finds the job Running goes
+	// on where an earlier driver of the same start is lost, once that has stopped, or said
+	// nothing for [jobs.Silence]. With 0 a job that is Running is somebody else's.
+	Start int
 }
 
 // waiter is an executor that may have to wait for what it runs tasks on.
-type waiter interface{ Waiting() *jobs.Waiting }
+type waiter interface{ Waiting() *jobs.Wait }
 
 // attempt is one go at a job, from its transition to Running to its end.
 type attempt struct {
@@ -41,6 +47,8 @@ type attempt struct {
 	study   *contracts.SimulationStudy
 	begun   jobs.Transition
 	start   time.Time
+	looked  time.Time // when the job was last seen to be this attempt's
+	since   time.Time // when the first driver of this start began, from where the job's time limit counts
 	results *archive.Archive
 	index   *archive.Index
 	tally   *tally
@@ -59,17 +67,22 @@ type attempt struct {
 // the error is the context's. When the job was moved on by somebody else, cancelled
 // above all, what runs is stopped and their transition is returned.
 func (d *Driver) Drive(ctx context.Context, id string) (jobs.Transition, error) {
+	var moved *movedError
 	a, err := d.begin(ctx, id)
+	if errors.As(err, &moved) {
+		return moved.to, nil
+	}
 	if err != nil {
 		return jobs.Transition{}, err
 	}
 	d.Log.Info("job is running", "job", id, "tasks", a.job.Tasks, "bundle", a.job.Bundle.String())
 	reason, err := a.run(ctx)
-	var moved *movedError
 	switch {
 	case errors.As(err, &moved):
 		d.Log.Info("job was moved on", "state", moved.to.State, "reason", moved.to.Reason)
-		a.report(ctx, true)
+		if !a.replaced(ctx) {
+			a.report(ctx, true)
+		}
 		return moved.to, nil
 	case ctx.Err() != nil:
 		d.Log.Warn("driver was told to stop; resume the job to go on")
@@ -79,18 +92,31 @@ func (d *Driver) Drive(ctx context.Context, id string) (jobs.Transition, error) 
 	return a.end(ctx, reason, err)
 }
 
+// begin takes the job. It is a [movedError] when a driver of the same start ended it before.
 func (d *Driver) begin(ctx context.Context, id string) (*attempt, error) {
 	token := cmp.Or(d.Token, rand.Text())
 	job, err := d.Catalog.Load(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	last, err := d.Catalog.Last(ctx, id)
+	status, err := d.turn(ctx, job)
 	if err != nil {
 		return nil, err
 	}
+	if d.Start != 0 && status.State.Ended() {
+		return nil, &movedError{status.Last}
+	}
 	a := &attempt{Driver: d, job: job, start: d.Catalog.Now(), results: d.Catalog.Results(job), tally: newTally()}
-	a.begun, err = d.Catalog.MoveFrom(ctx, id, last, jobs.Transition{State: jobs.Running, By: jobs.By{Token: token}})
+	a.since = a.start
+	to := jobs.Transition{State: jobs.Running, By: jobs.By{Token: token}}
+	if status.State == jobs.Running {
+		if a.since, err = d.Catalog.Began(ctx, id); err != nil {
+			return nil, err
+		}
+		to.Reason = "taken over from " + contracts.Quote(status.Last.By.Host) + ", which is lost"
+	}
+	a.looked = d.Catalog.Now()
+	a.begun, err = d.Catalog.MoveFrom(ctx, id, status.Last, to)
 	return a, err
 }
 
@@ -234,22 +260,4 @@ func (a *attempt) persist(ctx context.Context, what string, write func(ctx conte
 		<-time.After(wait)
 		wait *= 2
 	}
-}
-
-// movedError is the cause of stopping when somebody else moved the job on.
-type movedError struct{ to jobs.Transition }
-
-func (m *movedError) Error() string { return "the job became " + string(m.to.State) }
-
-// checkMoved is a [movedError] when the job has left the state that this attempt put it in.
-func (a *attempt) checkMoved(ctx context.Context) error {
-	next, err := a.Catalog.After(ctx, a.job.ID, a.begun)
-	if err != nil {
-		a.Log.Warn("the job's state cannot be read", "error", err)
-		return nil
-	}
-	if next == nil {
-		return nil
-	}
-	return &movedError{*next}
 }

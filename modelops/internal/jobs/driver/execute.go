@@ -143,8 +143,13 @@ func (x *execution) loop(stored <-chan jobs.Result) error {
 
 func (x *execution) tick() {
 	if x.ctx.Err() == nil { // else it stops already
-		if err := x.checkMoved(x.ctx); err != nil {
+		switch err := x.look(x.ctx); {
+		case errors.As(err, new(*movedError)):
 			x.stop(err)
+			return
+		case err != nil:
+			x.Log.Warn("the job's state cannot be read", "error", err)
+			return // who cannot see that the job is his says nothing
 		}
 	}
 	silence := x.Catalog.Now().Sub(x.reported)

@@ -127,7 +127,7 @@ func (s *sink) store(ctx context.Context, path string, artifact contracts.Artifa
 	return stored, nil
 }
 
-// write makes a batch durable.
+// write makes a batch durable, while the job is this attempt's.
 func (s *sink) write(ctx context.Context, results []jobs.Result) error {
 	var good, bad []*contracts.SimReturn
 	for _, r := range results {
@@ -137,9 +137,18 @@ func (s *sink) write(ctx context.Context, results []jobs.Result) error {
 			bad = append(bad, r.Return)
 		}
 	}
-	if err := s.persist(ctx, "store results", func(ctx context.Context) error { return s.good.Append(ctx, good) }); err != nil {
+	if err := s.append(ctx, "store results", s.good, good); err != nil {
 		return err
 	}
 	s.located.add(s.good.Segment(), s.job.ID, good)
-	return s.persist(ctx, "store failures", func(ctx context.Context) error { return s.bad.Append(ctx, bad) })
+	return s.append(ctx, "store failures", s.bad, bad)
+}
+
+func (s *sink) append(ctx context.Context, what string, to *archive.Writer, results []*contracts.SimReturn) error {
+	return s.persist(ctx, what, func(ctx context.Context) error {
+		if err := s.own(ctx); err != nil {
+			return err
+		}
+		return to.Append(ctx, results)
+	})
 }

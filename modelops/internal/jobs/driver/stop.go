@@ -68,14 +68,14 @@ func hopeless(e *contracts.Error) bool {
 	}, e.Code)
 }
 
-// limit has the attempt end when the job's time limit has passed since it began. The
-// function that it returns ends the watch.
+// limit has the attempt end when the job's time limit has passed since it began, or the
+// attempt that it goes on for. The function that it returns ends the watch.
 func (a *attempt) limit(stop context.CancelCauseFunc) (unlimit func(), err error) {
 	limit, err := (contracts.Resources{Timeout: a.job.Options.JobTimeout}).TimeoutDuration()
 	if err != nil || limit == 0 {
 		return func() {}, err
 	}
-	timer := time.AfterFunc(limit-a.Catalog.Now().Sub(a.start), func() { stop(&overdue{limit}) })
+	timer := time.AfterFunc(limit-a.Catalog.Now().Sub(a.since), func() { stop(&overdue{limit}) })
 	return func() { timer.Stop() }, nil
 }
 

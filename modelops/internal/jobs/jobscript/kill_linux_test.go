@@ -18,7 +18,8 @@ import (
 // person is somebody with a home and a project.
 type person struct {
 	t         testing.TB
-	work, dir string // dir is where the programs run
+	work, dir string   // dir is where the programs run
+	more      []string // variables
 }
 
 func newPerson(t testing.TB) *person {
@@ -44,7 +45,7 @@ func (p *person) environ() []string {
 	if venvs := os.Getenv("MODELOPS_TEST_DASK"); venvs != "" {
 		environ = append(environ, "MODELOPS_VENVS_DIR="+venvs)
 	}
-	return environ
+	return append(environ, p.more...)
 }
 
 // mops runs mops and returns its stdout.

@@ -21,6 +21,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops/internal/kube/kubetest"
 )
 
 // bin is the directory of the programs.
@@ -29,6 +30,7 @@ var bin string
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
+	defer kubetest.Stop()
 	if bin = os.Getenv("MODELOPS_TEST_BIN"); bin != "" {
 		return m.Run()
 	}
@@ -38,7 +40,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	build := exec.Command("go", "build", "-o", dir+"/", "./modelops/cmd/mops", "./modelops-bundle/cmd/modelops-bundle", "./bundle-worker/cmd/bundle-worker")
+	build := exec.Command("go", "build", "-o", dir+"/", "./modelops/cmd/mops", "./modelops/cmd/mops-cloud", "./modelops-bundle/cmd/modelops-bundle", "./bundle-worker/cmd/bundle-worker")
 	build.Dir = "../../../.."
 	if output, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, output)

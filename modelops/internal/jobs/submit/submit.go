@@ -29,8 +29,14 @@ type Request struct {
 	ProjectName string
 	Bundle      string // a reference, to run what is there; "" to push the project
 	Executor    string // "" for what the environment calls for
-	Driver      string // "" for local
+	Driver      string // likewise
 	Options     jobs.Options
+}
+
+// Drivers are those that a cluster runs.
+type Drivers interface {
+	// Check finds out whether a job's driver could be made.
+	Check(ctx context.Context, job *jobs.Job) error
 }
 
 // Submitter makes jobs in one environment.
@@ -39,6 +45,7 @@ type Submitter struct {
 	Home        string // the suite's
 	Machine     process.Machine
 	Programs    Programs
+	Drivers     Drivers                          // in the environment's cluster; nil for a driver on this machine
 	Note        func(format string, args ...any) // says which step begins
 	Warn        func(format string, args ...any)
 }
@@ -76,6 +83,7 @@ func (s *Submitter) Prepare(ctx context.Context, r Request, dry bool) (*Plan, er
 	for _, warning := range p.Study.Warnings {
 		s.Warn("study %s: %s %s", contracts.Quote(r.StudyFile), warning.Field, warning.Message)
 	}
+	r.Executor, r.Driver = Places(s.Environment.Env, r.Executor, r.Driver)
 	if err := s.checkPlaces(&r, p.Study); err != nil {
 		return nil, err
 	}
@@ -91,6 +99,11 @@ func (s *Submitter) Prepare(ctx context.Context, r Request, dry bool) (*Plan, er
 		return nil, err
 	}
 	p.Job = s.describe(r, p)
+	if s.Drivers != nil {
+		if err := s.Drivers.Check(ctx, p.Job); err != nil {
+			return nil, err
+		}
+	}
 	if err := s.size(p); err != nil {
 		return nil, err
 	}
@@ -136,31 +149,54 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// checkPlaces decides where tasks and driver run, and whether that is to be had.
+// Places are where tasks and driver run in an environment, by what is asked, "" for
+// nothing. A driver whose tasks run elsewhere runs in the cluster, where there is one: a
+// laptop that is closed must not stop the job.
+func Places(env *contracts.BundleEnvironment, executor, driver string) (string, string) {
+	scheduler := env.Compute != nil && env.Compute.Scheduler != ""
+	cluster := env.Compute != nil && env.Compute.Kubernetes != nil
+	if executor == "" {
+		executor = jobs.Process
+		if scheduler || cluster && driver != jobs.Here {
+			executor = jobs.Dask
+		}
+	}
+	if driver == "" {
+		driver = jobs.Here
+		if cluster && executor == jobs.Dask {
+			driver = jobs.InCluster
+		}
+	}
+	return executor, driver
+}
+
+// checkPlaces says why tasks or driver cannot run where they are to run.
 func (s *Submitter) checkPlaces(r *Request, study *contracts.SimulationStudy) error {
 	unsupported := func(message, hint string) error {
 		return &contracts.Error{Code: contracts.CodeUnsupported, Stage: contracts.StageSubmit, Message: message, Hint: hint}
 	}
 	env := s.Environment.Env
 	scheduler := env.Compute != nil && env.Compute.Scheduler != ""
-	if r.Executor == "" {
-		r.Executor = jobs.Process
-		if scheduler {
-			r.Executor = jobs.Dask
-		}
-	}
+	cluster := env.Compute != nil && env.Compute.Kubernetes != nil
+	inside := r.Driver == jobs.InCluster // where the mounted environment file names the scheduler
 	switch {
-	case r.Executor == jobs.Dask && !scheduler:
-		return unsupported("environment "+env.Environment+" names no Dask scheduler", "mops infra up --with-dask starts one on this machine; one elsewhere is named in the environment file, compute: {provider: dask, scheduler: tls://host:8786}; or run the tasks on this machine: --executor process")
+	case inside && !cluster:
+		return unsupported("environment "+env.Environment+" names no Kubernetes cluster", "one is named in the environment file, compute: {provider: dask, kubernetes: {namespace: modelops-dask-"+env.Environment+"}}; or run the driver on this machine: --driver local")
+	case inside && (env.Storage == nil || env.Storage.Provider == "fs"):
+		return unsupported("environment "+env.Environment+" has no storage that a cluster reaches", "name some in the environment file, or run the driver on this machine: --driver local")
+	case r.Executor == jobs.Dask && !scheduler && !inside:
+		hint := "mops infra up --with-dask starts one on this machine; one elsewhere is named in the environment file, compute: {provider: dask, scheduler: tls://host:8786}; or run the tasks on this machine: --executor process"
+		if cluster {
+			hint = "that of the cluster is for drivers there: --driver kubernetes; " + hint
+		}
+		return unsupported("environment "+env.Environment+" names no Dask scheduler", hint)
 	case r.Executor == jobs.Dask && env.Storage == nil:
 		return unsupported("environment "+env.Environment+" has no storage, which the workers of a cluster put their results into", "name some in the environment file, or run the tasks on this machine: --executor process")
-	case r.Driver == "kubernetes":
-		return unsupported("driver kubernetes is not supported by this version; local is", "run the driver on this machine: --driver local")
 	case study.TaskCount() == 0:
 		return &contracts.Error{Code: contracts.CodeInvalidStudy, Stage: contracts.StageStudy,
 			Message: "study " + contracts.Quote(r.StudyFile) + " has no parameter sets", Hint: "a study of nothing but defaults has one empty set: {\"params\": {}}"}
 	}
-	if r.Executor == jobs.Dask {
+	if r.Executor == jobs.Dask || inside {
 		return nil
 	}
 	return process.Supported()
@@ -191,7 +227,7 @@ func (s *Submitter) describe(r Request, p *Plan) *jobs.Job {
 		Project:     r.ProjectDir,
 		Environment: s.Environment.Name,
 		Executor:    r.Executor,
-		Driver:      "local",
+		Driver:      r.Driver,
 		Tasks:       tasks,
 		Evaluations: jobs.CountEvaluations(p.Study, tasks),
 		Resources:   (&contracts.Resources{Timeout: r.Options.Timeout}).Over(p.Study.Resources),
@@ -232,7 +268,7 @@ func (s *Submitter) bundle(ctx context.Context, r Request, p *Plan, dry bool) er
 	}
 	s.Note("bundle %s", p.Job.Bundle)
 	asked := p.Job.Resources
-	if p.Job.Executor != jobs.Process {
+	if !p.here() {
 		asked.Commands = nil // that this machine lacks one says nothing of the cluster's
 	}
 	local, err := s.Programs.ensureLocal(ctx, s.Environment, p.Job.Bundle, asked)
@@ -283,10 +319,13 @@ func (p *Plan) checkEntry() error {
 	return nil
 }
 
+// here says whether the tasks run on this machine.
+func (p *Plan) here() bool { return p.Job.Executor == jobs.Process && p.Job.Driver == jobs.Here }
+
 // size decides how many tasks run at once on this machine, by what is known of what each
 // needs. A cluster's driver finds that out.
 func (s *Submitter) size(p *Plan) error {
-	if p.Job.Executor != jobs.Process {
+	if !p.here() {
 		return nil
 	}
 	if err := s.Machine.Check(p.Job.Resources); err != nil {
@@ -317,24 +356,25 @@ func (s *Submitter) reused(ctx context.Context, p *Plan) (int, error) {
 	return n, nil
 }
 
-// Submit writes the job down. It is Submitted then, and waits for a driver.
-func (s *Submitter) Submit(ctx context.Context, p *Plan) error {
+// Submit writes the job down. It is Submitted then, by the transition that is returned, and
+// waits for a driver.
+func (s *Submitter) Submit(ctx context.Context, p *Plan) (start jobs.Transition, err error) {
 	if err := p.Catalog.Create(ctx, p.Job, p.data); err != nil {
 		if errors.Is(err, blobstore.ErrExists) {
-			return fmt.Errorf("job %s was made by somebody else in this moment; submit again: %w", p.Job.ID, err)
+			return start, fmt.Errorf("job %s was made by somebody else in this moment; submit again: %w", p.Job.ID, err)
 		}
 		s.release(ctx, p)
 		if err := p.Catalog.Remove(context.WithoutCancel(ctx), p.Job.ID); err != nil {
 			s.Warn("what was written of job %s stays in the storage: %v", p.Job.ID, err)
 		}
-		return err
+		return start, err
 	}
-	err := jobs.LocalIn(s.Home).Remember(p.Job)
+	err = jobs.LocalIn(s.Home).Remember(p.Job)
 	if err == nil {
-		_, err = p.Catalog.Move(ctx, p.Job.ID, jobs.Transition{State: jobs.Submitted})
+		start, err = p.Catalog.Move(ctx, p.Job.ID, jobs.Submission(p.Job.Driver, ""))
 	}
 	if err != nil {
 		s.Warn("job %s was made, and nobody drives it (start it: mops jobs resume %s; remove it: mops jobs rm %s)", p.Job.ID, p.Job.ID, p.Job.ID)
 	}
-	return err
+	return start, err
 }

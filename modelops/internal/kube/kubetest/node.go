@@ -31,7 +31,7 @@ func (c *Cluster) simulate(nodes int) error {
 	if err := c.write("kwok.yaml", stages); err != nil {
 		return err
 	}
-	if err := c.run("kwok", append(kubeconfig, "--config", c.path("kwok.yaml"), "--manage-all-nodes", "--server-address", "127.0.0.1:0")...); err != nil {
+	if err := c.run("kwok", append(kubeconfig, "--config", c.path("kwok.yaml"), "--manage-all-nodes", "--node-lease-duration-seconds", "8", "--server-address", "127.0.0.1:0")...); err != nil {
 		return err
 	}
 	k, err := kube.Open(c.Place(""))

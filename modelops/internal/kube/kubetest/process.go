@@ -110,6 +110,12 @@ func (c *Cluster) patch(ctx context.Context, path string, merge []byte) error {
 	return err
 }
 
+// post makes what the suite itself never makes.
+func (c *Cluster) post(ctx context.Context, path string, object []byte) error {
+	_, err := c.request(ctx, http.MethodPost, path, "application/json", object)
+	return err
+}
+
 // request asks the API server for something, as the administrator.
 func (c *Cluster) request(ctx context.Context, method, path, kind string, body []byte) ([]byte, error) {
 	certificate, err := os.ReadFile(c.path("certificates/apiserver.crt"))
