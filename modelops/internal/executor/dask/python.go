@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/modelops-suite/modelops-go/contracts"
@@ -28,13 +29,17 @@ func (r *running) python(ctx context.Context, version string) (string, error) {
 var versionPattern = regexp.MustCompile(`\A[0-9]+(\.[0-9]+)+\z`)
 
 // Python is the interpreter of an environment with this version of distributed, or with
-// this program's own choice when it is "". It is made if it is not there.
+// this program's own choice when it is "". It is made if it is not there, unless
+// MODELOPS_DASK_PYTHON names one that has this version.
 func Python(ctx context.Context, worker, home, version string, environ []string, log interface{ Write([]byte) (int, error) }) (string, error) {
 	if version == "" {
 		version = defaultVersion
 	}
 	if !versionPattern.MatchString(version) {
 		return "", &contracts.Error{Code: contracts.CodeUnsupported, Stage: contracts.StageSubmit, Message: "the scheduler has distributed " + contracts.Quote(version) + ", which is no released version"}
+	}
+	if python, err := baked(ctx, version, environ); python != "" || err != nil {
+		return python, err
 	}
 	dir := filepath.Join(home, "state", "dask", version)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -62,4 +67,24 @@ func Python(ctx context.Context, worker, home, version string, environ []string,
 		return "", cannot("run bundle-worker", err)
 	}
 	return strings.TrimSpace(string(out)), nil
+}
+
+// baked is the interpreter that MODELOPS_DASK_PYTHON names, as the driver's image does, if
+// it has this version of distributed. One that has none is an error.
+func baked(ctx context.Context, version string, environ []string) (string, error) {
+	const variable = "MODELOPS_DASK_PYTHON="
+	at := slices.IndexFunc(environ, func(v string) bool { return strings.HasPrefix(v, variable) && v != variable })
+	if at < 0 {
+		return "", nil
+	}
+	python := strings.TrimPrefix(environ[at], variable)
+	out, err := exec.CommandContext(ctx, python, "-I", "-c", "import importlib.metadata; print(importlib.metadata.version('distributed'))").Output()
+	if err != nil {
+		return "", (&contracts.Error{Code: contracts.CodeDependencies, Stage: contracts.StageSubmit,
+			Message: variable + contracts.Quote(python) + " is no Python with distributed: " + err.Error(), Hint: "unset it, and mops makes one itself"}).Because(err)
+	}
+	if strings.TrimSpace(string(out)) != version {
+		return "", nil
+	}
+	return python, nil
 }
