@@ -116,10 +116,7 @@ func (s *Supervisor) Start(spec Spec) (*Process, error) {
 		return nil, err
 	}
 	defer reportsW.Close()
-	p := &Process{Output: capture, supervisor: s, orders: ordersW, kills: outOfMemoryKills(), done: make(chan struct{})}
-	s.mu.Lock()
-	p.blamed = s.blamed
-	s.mu.Unlock()
+	p := &Process{Output: capture, supervisor: s, orders: ordersW, done: make(chan struct{})}
 	files := append(append([]*os.File{spec.Stdin, or(spec.Stdout, output), or(spec.Stderr, output)}, spec.Files...), ordersR, reportsW)
 	if err := s.launch(p, spec, files, reportsR); err != nil {
 		capture.close()
@@ -147,6 +144,7 @@ func (s *Supervisor) launch(p *Process, spec Spec, files []*os.File, reports *os
 	if err != nil {
 		return err
 	}
+	s.count(p)
 	in := bufio.NewReader(reports)
 	prepareErr, err := s.order(p, &spec)
 	var first report
@@ -245,6 +243,15 @@ func (p *Process) await(in *bufio.Reader, reports *os.File) {
 	}
 	p.Output.close()
 	close(p.done)
+}
+
+// count notes how many kills for memory there were before the process is there: the guard
+// still waits for its order.
+func (s *Supervisor) count(p *Process) {
+	p.kills = outOfMemoryKills()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p.blamed = s.blamed
 }
 
 // blame says whether the kernel killed the process for memory: whether it killed more since

@@ -107,6 +107,7 @@ func TestLoadErrors(t *testing.T) {
 		"of a module":    {map[string]string{"wire.py": "from model import sir\n", "model/__init__.py": "", "model/sir.py": "import numpyy\n"}, "wire.py:wire", contracts.CodeImport, "ModuleNotFoundError", "No module named 'numpyy'", `sir.py", line 1`},
 		"syntax":         {map[string]string{"wire.py": "def wire(:\n"}, "wire.py:wire", contracts.CodeImport, "SyntaxError", "invalid syntax", "def wire(:"},
 		"raises":         {map[string]string{"wire.py": "1/0\n"}, "wire.py:wire", contracts.CodeImport, "ZeroDivisionError", "division by zero", "line 1"},
+		"shadows others": {map[string]string{"wire.py": "1/0\n", "traceback.py": "raise SystemError\n", "re.py": "", "types.py": "", "json.py": "x = 1\n"}, "wire.py:wire", contracts.CodeImport, "ZeroDivisionError", "division by zero", "line 1"},
 		"no function":    {map[string]string{"wire.py": "def run(e, p, s): pass\n"}, "wire.py:wire", contracts.CodeWireMissing, "", "wire.py has no wire", ""},
 		"no file":        {nil, "pkg/w.py:wire", contracts.CodeWireMissing, "", "the bundle has no file pkg/w.py", ""},
 		"no callable":    {map[string]string{"wire.py": "wire = 3\n"}, "wire.py:wire", contracts.CodeWireMissing, "", "is a value of type int and cannot be called", ""},

@@ -53,6 +53,7 @@ def text_of(exception):
 
 def trace(exception):
     """The traceback, without the lines of these files and of the import system above the model's."""
+    harness.aside(__import__, "traceback")
     import traceback
 
     frames = exception.__traceback__

@@ -15,9 +15,17 @@ Standard library only; Python 3.9 and later (older ones get as far as saying wha
 """
 
 import binascii
-import json
 import os
 import sys
+
+try:
+    # What json itself uses. json imports re and what that needs, which takes half as long as
+    # the interpreter's own start, and many a model needs neither.
+    from _json import encode_basestring_ascii, make_encoder, make_scanner
+
+    assert "".join(make_encoder({}, None, encode_basestring_ascii, None, ": ", ", ", False, False, True)({"a": 1}, 0)) == '{"a": 1}'
+except Exception:  # another Python, or a later one that has it otherwise
+    make_scanner = None
 
 REQUESTS, ANSWERS = 3, 4
 OUT_OF_THE_WAY = 200  # where the two are moved, so that a model that closes the first few does no harm
@@ -28,6 +36,8 @@ INTERNAL, FAILED, NO_METHOD = -32603, -32000, -32601
 HERE = os.path.dirname(os.path.abspath(__file__))
 THIS = sys.modules[__name__]
 PARTS = {}  # sources, and modules once they were needed
+PLACES = sys.path[1:]  # of the standard library and of packages: without this file's directory, which becomes the bundle's
+STANDARD = getattr(sys, "stdlib_module_names", ("enum", "json", "re", "types"))  # Python 3.9 does not say
 KNOWN = {}  # what is in the places on the path that are no bundle's
 
 
@@ -43,9 +53,18 @@ def part(name):
     if isinstance(PARTS[name], str):
         module = type(sys)("modelops_" + name)
         module.harness = THIS
-        exec(compile(PARTS[name], os.path.join(HERE, name + ".py"), "exec"), module.__dict__)
+        aside(exec, compile(PARTS[name], os.path.join(HERE, name + ".py"), "exec"), module.__dict__)
         PARTS[name] = module
     return PARTS[name]
+
+
+def aside(call, *arguments):
+    """Calls what imports modules of the standard library, whatever the bundle has of their names."""
+    path, sys.path = sys.path, PLACES
+    try:
+        return call(*arguments)
+    finally:
+        sys.path = path
 
 
 class Failure(Exception):
@@ -101,10 +120,10 @@ class Harness:
             name, _, value = line.partition(b":")
             if name.lower() == b"content-length":
                 length = int(value)
-        return parse(self.requests.read(length))
+        return parse(self.requests.read(length).decode("utf-8"))
 
     def write(self, answer):
-        body = json.dumps(answer).encode("ascii")
+        body = encode_json(answer).encode("ascii")
         data = memoryview(b"Content-Length: %d\r\n\r\n" % len(body) + body)
         while data:
             data = data[os.write(self.answers, data):]
@@ -292,11 +311,12 @@ def load_file(bundle, place):
         name = stem[len(prefix):].replace("/", ".")
         if not stem.startswith(prefix) or not all(part.isidentifier() for part in name.split(".")):
             continue
-        if name.split(".")[0] in sys.modules:
-            continue  # the standard library's, and imported already
+        if name.split(".")[0] in sys.modules or name.split(".")[0] in STANDARD:
+            continue  # the standard library's
         spec = find_spec(name)
         if spec is not None and spec.origin is not None and os.path.realpath(spec.origin) == os.path.realpath(file):
             return load_module(name)
+    aside(__import__, "importlib.util")
     import importlib.util
 
     spec = importlib.util.spec_from_file_location("modelops_wire", file)
@@ -310,6 +330,7 @@ def find_spec(name):
     """Where a module would be imported from. importlib.util says it too, and takes as long to
     import as all the rest of a call; it is needed for what lies in packages."""
     if "." in name:
+        aside(__import__, "importlib.util")
         import importlib.util
 
         return importlib.util.find_spec(name)
@@ -338,14 +359,47 @@ def move(fd):
     return moved
 
 
+class Scanning:
+    """How JSON is read: as json does by default."""
+
+    strict = True
+    object_hook = object_pairs_hook = None
+    parse_float = parse_constant = float
+    parse_int = int
+
+
+def decode_json(text):
+    if make_scanner is None:
+        import json
+
+        return json.loads(text)
+    text = text.strip()
+    value, end = make_scanner(Scanning)(text, 0)
+    if end != len(text):
+        raise ValueError("there is more than one value")
+    return value
+
+
+def encode_json(value):
+    if make_scanner is None:
+        import json
+
+        return json.dumps(value)
+    return "".join(make_encoder({}, unknown, encode_basestring_ascii, None, ": ", ", ", False, False, True)(value, 0))
+
+
+def unknown(value):
+    raise TypeError("%s is no JSON" % kind_of(value))
+
+
 def parse(text):
     """Reads JSON with integers of any size."""
     if not hasattr(sys, "set_int_max_str_digits"):
-        return json.loads(text)
+        return decode_json(text)
     limit = sys.get_int_max_str_digits()
     sys.set_int_max_str_digits(0)
     try:
-        return json.loads(text)
+        return decode_json(text)
     finally:
         sys.set_int_max_str_digits(limit)
 
@@ -373,7 +427,7 @@ def pack(name, value, file, reference, max_output):
     """One output for the answer: inline, or in a file when it is large."""
     data = encode(name, value)
     if len(data) > max_output:
-        raise Failure("output", "output %s has %d bytes, and may have %d" % (json.dumps(name), len(data), max_output))
+        raise Failure("output", "output %s has %d bytes, and may have %d" % (encode_json(name), len(data), max_output))
     if len(data) <= SPOOL_OVER:
         return {"name": name, "data": binascii.b2a_base64(data, newline=False).decode("ascii")}
     with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
@@ -387,10 +441,10 @@ def encode(name, value):
         try:
             return value.encode("utf-8")
         except UnicodeEncodeError:
-            raise Failure("output", "output %s is text that is not valid Unicode" % json.dumps(name))
+            raise Failure("output", "output %s is text that is not valid Unicode" % encode_json(name))
     if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value)
-    raise Failure("output", "output %s is %s, not bytes" % (json.dumps(name), kind_of(value)))
+    raise Failure("output", "output %s is %s, not bytes" % (encode_json(name), kind_of(value)))
 
 
 if __name__ == "__main__":

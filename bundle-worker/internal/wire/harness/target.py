@@ -5,7 +5,6 @@ harness is the module of harness.py, which has put it here.
 
 import binascii
 import collections.abc
-import json
 import numbers
 
 MAX_DIAGNOSTICS = 1000
@@ -112,7 +111,7 @@ def read_frame(name, data):
     try:
         return read(io.BytesIO(data))
     except Exception as exception:
-        raise harness.Failure("output", "polars cannot read the output %s as a table: %s" % (json.dumps(name), harness.part("failure").shorten(harness.part("failure").text_of(exception))),
+        raise harness.Failure("output", "polars cannot read the output %s as a table: %s" % (harness.encode_json(name), harness.part("failure").shorten(harness.part("failure").text_of(exception))),
                       type=type(exception).__name__)
 
 
@@ -150,7 +149,7 @@ def diagnostics_of(further):
             raise harness.Failure("output", "it answered a further number whose name is %s" % ascii(name)[:200])
         value = number_of(value)
         if value is None:
-            raise harness.Failure("output", "it answered %s for %s, not a number" % (harness.kind_of(further[name]), json.dumps(name)))
+            raise harness.Failure("output", "it answered %s for %s, not a number" % (harness.kind_of(further[name]), harness.encode_json(name)))
         if finite(value):
             diagnostics[name] = value
     return diagnostics
