@@ -55,25 +55,28 @@ func TestDaskWorkerFaults(t *testing.T) {
 	}
 }
 
-// A task that is tried again, and whose worker goes then, is not waited for.
+// A task that is tried again, and waits for a worker that goes then, runs on another.
 func TestDaskRetryOutlivesItsWorker(t *testing.T) {
 	c := newCluster(t, "2026.8.0", false)
-	c.study(40, slowly(0.5))
+	c.study(10, slowly(4))
 	cutOff := c.cutOff()
 	first := c.worker([]string{"MODELOPS_BUNDLES_CACHE_DIR=" + t.TempDir()})
 	c.threads(2)
 	id := strings.TrimSpace(c.must("jobs", "submit", "study.json"))
 	c.until(id, func(s jobStatus) bool {
-		return s.Tasks["succeeded"] > 3 && strings.Contains(c.must("jobs", "logs", id), "is tried again")
+		return s.Tasks["succeeded"] > 0 && strings.Count(c.must("jobs", "logs", id), "is tried again") > 1
 	})
 	c.worker([]string{"MODELOPS_BUNDLES_CACHE_DIR=" + t.TempDir()})
-	c.threads(3)
-	stop(t, cutOff)
+	c.until(id, func(jobStatus) bool { return strings.Contains(c.must("jobs", "logs", id), "threads=3") })
 	if err := first.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
+	stop(t, cutOff)
 	c.until(id, func(s jobStatus) bool { return s.State != "RUNNING" && s.State != "SUBMITTED" })
-	c.checkRows(id, 40)
+	c.checkRows(id, 10)
+	if log := c.must("jobs", "logs", id); !strings.Contains(log, "the workers that it was for are gone") {
+		t.Errorf("nothing waited for the worker that went:\n%s", log)
+	}
 }
 
 // cutOff starts a worker whose registry does not answer.
