@@ -48,7 +48,7 @@ func infraCommand() *cli.Command {
 			{
 				Name: "down", Usage: "stop what runs; data stays unless it is told to go", UsageText: "mops infra down\nmops infra down --destroy-registry --confirm local",
 				Flags: []cli.Flag{
-					provider, force,
+					provider, force, interruptFlag(),
 					&cli.BoolFlag{Name: "dry-run", Usage: "say what would be stopped and deleted, and do nothing"},
 					&cli.BoolFlag{Name: "destroy-registry", Usage: "remove the registry's data: every bundle in it"},
 					&cli.BoolFlag{Name: "destroy-storage", Usage: "remove the storage's data: jobs and results"},
@@ -132,6 +132,11 @@ func infraUp(c *cli.Context) error {
 	}
 	if t.unasked {
 		command.Note(c, "this is the local environment, on this machine only; one on Azure: mops infra up --provider azure")
+	}
+	if c.IsSet("with-dask") && !c.Bool("with-dask") {
+		if err := t.spareJobs(c, true); err != nil {
+			return err
+		}
 	}
 	before, err := t.Status(c.Context)
 	if err != nil {
@@ -330,6 +335,9 @@ func infraDown(c *cli.Context) error {
 		return t.foresee(c, changes)
 	}
 	if err := t.confirm(c, destroy); err != nil {
+		return err
+	}
+	if err := t.spareJobs(c, false); err != nil {
 		return err
 	}
 	file := infra.Destroyed
