@@ -150,9 +150,10 @@ func listens(ctx context.Context, port int) error {
 			return conn.Close()
 		}
 		select {
-		case <-ctx.Done(): // told to end
-			return context.Cause(ctx)
 		case <-patience.Done():
+			if ctx.Err() != nil { // told to end
+				return context.Cause(ctx)
+			}
 			return failed("start the scheduler", fmt.Errorf("it does not listen within %s", startWithin))
 		case <-ticker.C:
 		}
