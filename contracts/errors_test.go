@@ -144,3 +144,11 @@ func TestSecret(t *testing.T) {
 		t.Error("Reveal or String is wrong")
 	}
 }
+
+func TestCount(t *testing.T) {
+	for n, want := range map[int]string{0: "0 files", 1: "1 file", 2: "2 files", 1_000_000: "1000000 files"} {
+		if got := contracts.Count(n, "file", "files"); got != want {
+			t.Errorf("%d: %s", n, got)
+		}
+	}
+}

@@ -22,3 +22,11 @@ func shorten(s string) string {
 	}
 	return s[:cut] + "…"
 }
+
+// Count is a number of things in words: "1 file", "2 files".
+func Count[N ~int | ~int32 | ~int64](n N, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return strconv.FormatInt(int64(n), 10) + " " + many
+}

@@ -72,7 +72,7 @@ func newFilesBundle(ctx context.Context, root *os.Root, sources []bundle.Source,
 	if paths := storedPaths(sources); len(paths) > 0 {
 		return nil, &contracts.Error{
 			Code: contracts.CodeUnsupported, Stage: contracts.StagePush,
-			Message: fmt.Sprintf("%d files (%s first) should lie in the storage, and the files format keeps all in the registry", len(paths), contracts.Quote(paths[0])),
+			Message: fmt.Sprintf("%s (%s first) should lie in the storage, and the files format keeps all in the registry", contracts.Count(len(paths), "file", "files"), contracts.Quote(paths[0])),
 			Hint:    "write storage.mode: oci-only into .modelops-bundle/config.yaml, or push in the packed format",
 		}
 	}

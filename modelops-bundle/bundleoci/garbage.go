@@ -172,7 +172,7 @@ func (s *survey) judge(ctx context.Context, d contracts.Digest) (Verdict, error)
 	case err != nil && !errors.Is(err, errdef.ErrNotFound):
 		return v, s.repository.translate(err, contracts.StageResolve, "the referrers of "+string(d))
 	case referrers > 0:
-		return Verdict{Digest: d, Why: fmt.Sprintf("%d manifests refer to it", referrers)}, nil
+		return Verdict{Digest: d, Why: contracts.Count(referrers, "manifest refers", "manifests refer") + " to it"}, nil
 	}
 	seen := map[digest.Digest]bool{}
 	for _, blob := range m.blobs() {

@@ -53,7 +53,7 @@ func TestJudge(t *testing.T) {
 	}
 	d := describe(signed)
 	pack(&d, "")
-	want[signed] = "1 manifests refer to it"
+	want[signed] = "1 manifest refers to it"
 	d = describe(subject)
 	pack(&d, "report")
 	want[subject] = "tag report refers to it"

@@ -265,7 +265,7 @@ func (s *stored) missing(blob bundle.Blob, where string) error {
 	return &contracts.Error{
 		Code: contracts.CodeNotFound, Stage: contracts.StagePull,
 		Message: fmt.Sprintf("blob %s of %s %s", blob.Stored, s.user(blob), where),
-		Hint:    fmt.Sprintf("%d blobs of this bundle (%d bytes) are kept in a storage: use the environment that it was pushed in, or push it again in this one", blobs, size),
+		Hint:    fmt.Sprintf("%s of this bundle (%d bytes) in a storage: use the environment that it was pushed in, or push it again in this one", contracts.Count(blobs, "blob", "blobs"), size),
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/modelops-suite/modelops-go/contracts"
 )
 
 const (
@@ -56,7 +58,7 @@ func (t *Transfer) Plan(files int, bytes int64) {
 	case !JSON(t.c):
 		what := Size(bytes)
 		if files > 0 {
-			what = fmt.Sprintf("%d files, %s", files, what)
+			what = contracts.Count(files, "file", "files") + ", " + what
 		}
 		Note(t.c, "%s: %s", t.what, what)
 	}
@@ -118,7 +120,7 @@ func (t *Transfer) tick(now time.Time) string {
 	done := amount{t.moved.files + t.skipped.files, t.moved.bytes + t.skipped.bytes}
 	line := fmt.Sprintf("%s: %s of %s", t.what, Size(done.bytes), Size(t.planned.bytes))
 	if t.planned.files > 0 {
-		line += fmt.Sprintf(", %d of %d files", done.files, t.planned.files)
+		line += fmt.Sprintf(", %d of %s", done.files, contracts.Count(t.planned.files, "file", "files"))
 	}
 	if t.rate >= 1 {
 		left := time.Duration(float64(t.planned.bytes-done.bytes) / t.rate * float64(time.Second))

@@ -169,7 +169,7 @@ func environmentTable(infos []pyenv.Info) string {
 		if info.InUse {
 			used = "in use"
 		}
-		fmt.Fprintf(&b, "%.12s  %12d bytes  %-20s  Python %s, %d packages  %s\n", info.Key, info.Bytes, used, info.Python, info.Packages, info.Path)
+		fmt.Fprintf(&b, "%.12s  %12d bytes  %-20s  Python %s, %s  %s\n", info.Key, info.Bytes, used, info.Python, contracts.Count(info.Packages, "package", "packages"), info.Path)
 	}
 	return b.String()
 }

@@ -240,6 +240,6 @@ func (l *listing) track(c *cli.Context, added, removed []string) error {
 		for _, p := range answer.Removed {
 			fmt.Fprintln(w, "- "+p)
 		}
-		command.Note(c, "%d files are in the bundle", answer.Files)
+		command.Note(c, "%s in the bundle", contracts.Count(answer.Files, "file is", "files are"))
 	})
 }

@@ -83,6 +83,6 @@ func runExport(c *cli.Context) error {
 	answer := exportAnswer{b.Ref, b.Ref.Digest, tag, path, format, len(b.Index.Files), written.Blobs, written.Bytes}
 	return command.Print(c, answer, func(w io.Writer) {
 		fmt.Fprintf(w, "%s\n", b.Ref)
-		command.Note(c, "%s: %d blobs, %s", path, answer.Blobs, size(answer.BytesWritten))
+		command.Note(c, "%s: %s, %s", path, contracts.Count(answer.Blobs, "blob", "blobs"), size(answer.BytesWritten))
 	})
 }

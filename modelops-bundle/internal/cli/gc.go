@@ -165,7 +165,7 @@ func (a *gcAnswer) text(w io.Writer) {
 	for _, l := range a.Leftovers {
 		fmt.Fprintf(w, "%-12s %s: %s\n", word, contracts.Lines(l.Path), l.Why)
 	}
-	fmt.Fprintf(w, "%s: %d bundles, %d leftovers, %s\n", word, doomed, len(a.Leftovers), size(a.Bytes))
+	fmt.Fprintf(w, "%s: %s, %s, %s\n", word, contracts.Count(doomed, "bundle", "bundles"), contracts.Count(len(a.Leftovers), "leftover", "leftovers"), size(a.Bytes))
 	if !a.Deleted && doomed+len(a.Leftovers) > 0 {
 		fmt.Fprintln(w, "nothing was changed; --delete does it")
 	}

@@ -81,7 +81,7 @@ func runImport(c *cli.Context) error {
 	}
 	return command.Print(c, answer, func(w io.Writer) {
 		fmt.Fprintln(w, answer.Ref)
-		command.Note(c, "%s:%s: %d files, %s; %s sent", repository.Location, tag, answer.Files, size(answer.BytesTotal), size(answer.BytesUploaded))
+		command.Note(c, "%s:%s: %s, %s; %s sent", repository.Location, tag, contracts.Count(answer.Files, "file", "files"), size(answer.BytesTotal), size(answer.BytesUploaded))
 	})
 }
 

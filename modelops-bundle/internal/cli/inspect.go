@@ -58,9 +58,9 @@ func runInspect(c *cli.Context) error {
 		answer.Files[i] = fileAnswer{f.Path, f.Digest, f.Size, f.Mode, b.Where(f)}
 	}
 	return command.Print(c, answer, func(w io.Writer) {
-		fmt.Fprintf(w, "%s\ncontent %s, %d files, %s, %d layers", b.Ref, answer.ContentDigest, len(answer.Files), size(b.Index.Size()), len(answer.Layers))
+		fmt.Fprintf(w, "%s\ncontent %s, %s, %s, %s", b.Ref, answer.ContentDigest, contracts.Count(len(answer.Files), "file", "files"), size(b.Index.Size()), contracts.Count(len(answer.Layers), "layer", "layers"))
 		if len(answer.Storage) > 0 {
-			fmt.Fprintf(w, ", %d blobs in the storage", len(answer.Storage))
+			fmt.Fprintf(w, ", %s in the storage", contracts.Count(len(answer.Storage), "blob", "blobs"))
 		}
 		fmt.Fprint(w, "\n\n")
 		table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

@@ -210,7 +210,7 @@ func printStat(w io.Writer, changes []fileChange) {
 		fmt.Fprintf(w, " %-*s | %s\n", width, c.Path, strings.TrimRight(what, " "))
 	}
 	if len(changes) > 0 {
-		fmt.Fprintf(w, " %d files changed, %d lines added, %d deleted\n", len(changes), added, deleted)
+		fmt.Fprintf(w, " %s changed, %s added, %d deleted\n", contracts.Count(len(changes), "file", "files"), contracts.Count(added, "line", "lines"), deleted)
 	}
 }
 

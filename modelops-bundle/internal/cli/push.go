@@ -107,7 +107,7 @@ func runPush(c *cli.Context) error {
 	}
 	return command.Print(c, answer, func(w io.Writer) {
 		fmt.Fprintln(w, answer.Ref)
-		what := fmt.Sprintf("%d files, %s; %s sent", answer.Files, size(answer.BytesTotal), size(answer.BytesUploaded))
+		what := fmt.Sprintf("%s, %s; %s sent", contracts.Count(answer.Files, "file", "files"), size(answer.BytesTotal), size(answer.BytesUploaded))
 		if answer.Unchanged {
 			what = "unchanged"
 		}
@@ -137,7 +137,7 @@ func (s *session) chosenFormat(state *project.State, sources []bundle.Source) (b
 			}
 		}
 		if executable > 0 {
-			command.Warn(s.c, "the files format has no modes: %d executable files will not be executable where they are pulled", executable)
+			command.Warn(s.c, "the files format has no modes: %s will not be executable where the bundle is pulled", contracts.Count(executable, "executable file", "executable files"))
 		}
 	default:
 		return "", command.Usage("modelops-bundle push --format files", "--format is %s; it is packed or files", contracts.Quote(string(format)))

@@ -51,8 +51,8 @@ func (s *session) planPush(root *os.Root, sources []bundle.Source, opts bundleoc
 		case answer.Unchanged:
 			fmt.Fprintf(w, "%s:%s points to it already; a push would send nothing\n", s.repository.Location, opts.Tag)
 		default:
-			fmt.Fprintf(w, "%d files differ; a push would send %d of %d blobs, %s, and point %s:%s to it\n",
-				len(answer.Changes), len(answer.Blobs)+len(answer.Stored), blobCount(plan.Index), size(answer.BytesToSend), s.repository.Location, opts.Tag)
+			fmt.Fprintf(w, "%s; a push would send %d of %s, %s, and point %s:%s to it\n",
+				contracts.Count(len(answer.Changes), "file differs", "files differ"), len(answer.Blobs)+len(answer.Stored), contracts.Count(blobCount(plan.Index), "blob", "blobs"), size(answer.BytesToSend), s.repository.Location, opts.Tag)
 		}
 	})
 }

@@ -78,7 +78,7 @@ func runStatus(c *cli.Context) error {
 	answer.Changes = append([]bundle.Difference{}, bundle.Compare(base, bundle.Identities(files), remote.Files)...)
 	answer.Sync = answer.sync(c.Bool("offline"))
 	return command.Print(c, answer, func(w io.Writer) {
-		fmt.Fprintf(w, "project %s: %s:%s (environment %s), %d files\n%s\n", answer.Project, answer.RegistryRef, tag, answer.Environment, answer.Files, answer.Sync)
+		fmt.Fprintf(w, "project %s: %s:%s (environment %s), %s\n%s\n", answer.Project, answer.RegistryRef, tag, answer.Environment, contracts.Count(answer.Files, "file", "files"), answer.Sync)
 		for _, d := range answer.Changes {
 			fmt.Fprintf(w, "  %-18s %s\n", d.Change, contracts.Lines(d.Path))
 		}

@@ -45,6 +45,6 @@ func runVerify(c *cli.Context) error {
 	}
 	answer := verifyAnswer{b.Ref, b.Ref.Digest, b.Index.Content, len(b.Index.Files), fetched, true}
 	return command.Print(c, answer, func(w io.Writer) {
-		fmt.Fprintf(w, "%s: %d files are what the digest says (%s fetched)\n", b.Ref, answer.Files, size(fetched))
+		fmt.Fprintf(w, "%s: %s what the digest says (%s fetched)\n", b.Ref, contracts.Count(answer.Files, "file is", "files are"), size(fetched))
 	})
 }

@@ -52,7 +52,7 @@ func infraCommand() *cli.Command {
 				Description: "A cluster in Azure costs by the hour, and is removed with what runs on it, once the\n" +
 					"environment's name is typed.",
 				Flags: []cli.Flag{
-					provider, force,
+					provider, force, interruptFlag(),
 					&cli.BoolFlag{Name: "dry-run", Usage: "say what would be stopped and deleted, and do nothing"},
 					&cli.BoolFlag{Name: "destroy-registry", Usage: "remove the registry's data: every bundle in it"},
 					&cli.BoolFlag{Name: "destroy-storage", Usage: "remove the storage's data: jobs and results"},
@@ -137,6 +137,11 @@ func infraUp(c *cli.Context) error {
 	}
 	if t.unasked {
 		command.Note(c, "this is the local environment, on this machine only; one on Azure: mops infra up --provider azure")
+	}
+	if c.IsSet("with-dask") && !c.Bool("with-dask") {
+		if err := t.spareJobs(c, true); err != nil {
+			return err
+		}
 	}
 	before, err := t.Status(c.Context)
 	if err != nil {
@@ -342,6 +347,9 @@ func infraDown(c *cli.Context) error {
 	}
 	cluster := t.doomed(changes)
 	if err := t.confirm(c, destroy, cluster); err != nil {
+		return err
+	}
+	if err := t.spareJobs(c, false); err != nil {
 		return err
 	}
 	file, err := t.disown(c, destroy, cluster)

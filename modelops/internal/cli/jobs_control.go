@@ -65,7 +65,7 @@ func runJobsCancel(c *cli.Context) error {
 		return err
 	}
 	return command.Print(c, status, func(w io.Writer) {
-		fmt.Fprintf(w, "%s is cancelled; %d of %d tasks have results\n", status.ID, status.Tasks.Succeeded, status.Tasks.Total)
+		fmt.Fprintf(w, "%s is cancelled; %d of %s with a result\n", status.ID, status.Tasks.Succeeded, contracts.Count(status.Tasks.Total, "task", "tasks"))
 	})
 }
 
@@ -158,7 +158,7 @@ func runJobsResume(c *cli.Context) error {
 	}
 	answer := &submitAnswer{JobID: l.job.ID, Bundle: l.job.Bundle, Content: l.job.Content, Environment: l.job.Environment, Executor: l.job.Executor, Driver: place,
 		Tasks: l.job.Tasks, Reused: status.Tasks.Succeeded, AtOnce: atOnce, Resources: l.job.Resources}
-	command.Note(c, "job %s: %d of %d tasks are to run%s", answer.JobID, answer.Tasks-answer.Reused, answer.Tasks, answer.atOnce())
+	command.Note(c, "job %s: %d of %s to run%s", answer.JobID, answer.Tasks-answer.Reused, contracts.Count(answer.Tasks, "task", "tasks"), answer.atOnce())
 	if c.Bool("wait") {
 		return l.follow(c, ended, answer)
 	}

@@ -76,7 +76,7 @@ func (l *located) await(c *cli.Context, ended <-chan struct{}) (*jobs.Status, er
 // lost is the error for a job whose driver is no more.
 func (l *located) lost(status *jobs.Status) *contracts.Error {
 	return &contracts.Error{Code: contracts.CodeWorkerStopped, Stage: contracts.StageRun, StderrTail: l.logTail(),
-		Message: fmt.Sprintf("the driver of job %s ended before the job did; %d of %d tasks have results", l.job.ID, status.Tasks.Succeeded, status.Tasks.Total),
+		Message: fmt.Sprintf("the driver of job %s ended before the job did; %d of %s with a result", l.job.ID, status.Tasks.Succeeded, contracts.Count(status.Tasks.Total, "task", "tasks")),
 		Hint:    "run what is missing: mops jobs resume " + l.job.ID}
 }
 
@@ -109,9 +109,9 @@ func unsuccessful(c *cli.Context, status *jobs.Status) *contracts.Error {
 			Message: "job " + status.ID + " was cancelled", Hint: "run what is missing: mops jobs resume " + status.ID}
 	}
 	see := "all failures: mops jobs status " + status.ID
-	what := fmt.Sprintf("job %s %s: %d of %d tasks failed", status.ID, strings.ToLower(string(status.State)), status.Tasks.Failed, status.Tasks.Total)
+	what := fmt.Sprintf("job %s %s: %d of %s failed", status.ID, strings.ToLower(string(status.State)), status.Tasks.Failed, contracts.Count(status.Tasks.Total, "task", "tasks"))
 	if e := status.Evaluations; e != nil {
-		what += fmt.Sprintf(", %d of %d evaluations of targets", e.Failed, e.Total)
+		what += fmt.Sprintf(", %d of %s of targets", e.Failed, contracts.Count(e.Total, "evaluation", "evaluations"))
 	}
 	if status.Tasks.Cancelled > 0 {
 		what += fmt.Sprintf(", %d did not run", status.Tasks.Cancelled)
@@ -156,7 +156,7 @@ func (p *progress) update(s *jobs.Status) {
 		p.wait = s.Waiting.For
 	}
 	done := s.Tasks.Succeeded + s.Tasks.Failed
-	line := fmt.Sprintf("%s: %d of %d tasks", strings.ToLower(string(s.State)), done, s.Tasks.Total)
+	line := fmt.Sprintf("%s: %d of %s", strings.ToLower(string(s.State)), done, contracts.Count(s.Tasks.Total, "task", "tasks"))
 	if s.Tasks.Cached > 0 {
 		line += fmt.Sprintf(", %d reused", s.Tasks.Cached)
 	}
@@ -167,7 +167,7 @@ func (p *progress) update(s *jobs.Status) {
 		line += fmt.Sprintf(", %d did not run", s.Tasks.Cancelled)
 	}
 	if e := s.Evaluations; e != nil {
-		line += fmt.Sprintf("; %d of %d evaluations", e.Succeeded+e.Failed+e.Cancelled, e.Total)
+		line += fmt.Sprintf("; %d of %s", e.Succeeded+e.Failed+e.Cancelled, contracts.Count(e.Total, "evaluation", "evaluations"))
 		if e.Failed > 0 {
 			line += fmt.Sprintf(", %d failed", e.Failed)
 		}

@@ -131,7 +131,7 @@ func printReplay(w io.Writer, r *replay.Report) {
 		if !r.RunsAgree {
 			agree = "not all alike"
 		}
-		fmt.Fprintf(w, "%d runs, %s; %d as recorded\n", len(r.Runs), agree, same)
+		fmt.Fprintf(w, "%s, %s; %d as recorded\n", contracts.Count(len(r.Runs), "run", "runs"), agree, same)
 	}
 	if r.RecordedError == nil || r.ReplayedError == nil { // else there are none
 		for _, output := range r.Outputs {
@@ -187,11 +187,11 @@ func printOutput(w io.Writer, o *replay.Output) {
 	name := contracts.Quote(o.Name)
 	switch {
 	case o.Same:
-		fmt.Fprintf(w, "output %s: same, %d bytes\n", name, o.Recorded.Size)
+		fmt.Fprintf(w, "output %s: same, %s\n", name, contracts.Count(o.Recorded.Size, "byte", "bytes"))
 	case o.Recorded == nil:
-		fmt.Fprintf(w, "output %s: not recorded, %d bytes here\n", name, o.Replayed.Size)
+		fmt.Fprintf(w, "output %s: not recorded, %s here\n", name, contracts.Count(o.Replayed.Size, "byte", "bytes"))
 	case o.Replayed == nil:
-		fmt.Fprintf(w, "output %s: %d bytes recorded, not there here\n", name, o.Recorded.Size)
+		fmt.Fprintf(w, "output %s: %s recorded, not there here\n", name, contracts.Count(o.Recorded.Size, "byte", "bytes"))
 	default:
 		d := o.FirstDifference
 		place := fmt.Sprintf("byte %d", d.Offset)
@@ -209,7 +209,7 @@ func sideOf(d *replay.Difference, shown string, size int64) string {
 		shown = "hexadecimal " + shown
 	}
 	if d.Offset == size {
-		shown += fmt.Sprintf(" (ends after %d bytes)", size)
+		shown += " (ends after " + contracts.Count(size, "byte", "bytes") + ")"
 	}
 	return contracts.Lines(shown)
 }

@@ -52,7 +52,7 @@ func runJobsReport(c *cli.Context) error {
 		return err
 	}
 	if !status.State.Ended() {
-		command.Warn(c, "job %s is %s: the report has the %d tasks that have results so far", l.job.ID, status.State, status.Tasks.Succeeded)
+		command.Warn(c, "job %s is %s: the report has the %s so far", l.job.ID, status.State, contracts.Count(status.Tasks.Succeeded, "task that has a result", "tasks that have results"))
 	}
 	reporter := &report.Reporter{Catalog: l.catalog, Job: l.job, Status: status, Registry: l.environment.Env.Registry.LoginServer, Progress: collected(c, "reading results")}
 	made, err := reporter.Make(c.Context)

@@ -150,7 +150,7 @@ func writeStatus(w io.Writer, job *jobs.Job, s *jobs.Status) {
 		}
 		fmt.Fprintln(w)
 	}
-	fmt.Fprintf(w, "study     %s: %s/%s, %d parameter sets\n", contracts.Lines(job.Study.File), contracts.Lines(job.Study.Model), contracts.Lines(job.Study.Scenario), job.Study.Sets)
+	fmt.Fprintf(w, "study     %s: %s/%s, %s\n", contracts.Lines(job.Study.File), contracts.Lines(job.Study.Model), contracts.Lines(job.Study.Scenario), contracts.Count(job.Study.Sets, "parameter set", "parameter sets"))
 	fmt.Fprintf(w, "bundle    %s\n", s.Bundle)
 	fmt.Fprintf(w, "runs in   environment %s, executor %s\n", s.Environment, s.Executor)
 	fmt.Fprintf(w, "created   %s\n", localTime(s.Created))

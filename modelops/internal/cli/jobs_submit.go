@@ -110,7 +110,7 @@ func runSubmit(c *cli.Context) error {
 	}
 	answer := &submitAnswer{JobID: plan.Job.ID, Bundle: plan.Job.Bundle, Content: plan.Job.Content, Environment: plan.Job.Environment,
 		Executor: plan.Job.Executor, Driver: plan.Job.Driver, Tasks: plan.Job.Tasks, Reused: plan.Reused, AtOnce: plan.AtOnce, Resources: plan.Job.Resources}
-	command.Note(c, "job %s: %d tasks, %d have results already%s", answer.JobID, answer.Tasks, answer.Reused, answer.atOnce())
+	command.Note(c, "job %s: %s, %s already%s", answer.JobID, contracts.Count(answer.Tasks, "task", "tasks"), contracts.Count(answer.Reused, "has a result", "have results"), answer.atOnce())
 	if c.Bool("wait") {
 		return at.follow(c, ended, answer)
 	}
@@ -252,15 +252,15 @@ func printPlan(c *cli.Context, p *submit.Plan) error {
 		a.Run, a.Reused = &run, &p.Reused
 	}
 	return command.Print(c, a, func(w io.Writer) {
-		fmt.Fprintf(w, "%d tasks of %s/%s\n", a.Tasks, contracts.Lines(p.Job.Study.Model), contracts.Lines(p.Job.Study.Scenario))
+		fmt.Fprintf(w, "%s of %s/%s\n", contracts.Count(a.Tasks, "task", "tasks"), contracts.Lines(p.Job.Study.Model), contracts.Lines(p.Job.Study.Scenario))
 		switch {
 		case a.Run != nil:
-			fmt.Fprintf(w, "%d would run, %d have results already\n", *a.Run, *a.Reused)
+			fmt.Fprintf(w, "%d would run, %s already\n", *a.Run, contracts.Count(*a.Reused, "has a result", "have results"))
 		default:
 			fmt.Fprintln(w, "what would be reused is known only after a push")
 		}
 		if a.Last != nil {
-			fmt.Fprintf(w, "last run %s, %s, %s: %d parameter sets are new, %d are gone\n", a.Last.JobID, a.Last.State, localTime(a.Last.Created), a.Last.NewSets, a.Last.OldSets)
+			fmt.Fprintf(w, "last run %s, %s, %s: %s new, %s\n", a.Last.JobID, a.Last.State, localTime(a.Last.Created), contracts.Count(a.Last.NewSets, "parameter set is", "parameter sets are"), contracts.Count(a.Last.OldSets, "is gone", "are gone"))
 		}
 		switch {
 		case a.Since == "":

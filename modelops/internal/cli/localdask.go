@@ -42,6 +42,7 @@ func daskFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.BoolFlag{Name: "with-dask", Usage: "run a Dask cluster on this machine as well, which jobs then run on; --with-dask=false removes it"},
 		&cli.IntFlag{Name: "workers", Usage: "`N` workers of that cluster, which share the machine; 2 when not given"},
+		interruptFlag(),
 	}
 }
 

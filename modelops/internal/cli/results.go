@@ -56,7 +56,7 @@ func runResults(c *cli.Context) error {
 		return err
 	}
 	if !status.State.Ended() {
-		command.Warn(c, "job %s is %s: the tables have the %d tasks that have results so far", l.job.ID, status.State, status.Tasks.Succeeded)
+		command.Warn(c, "job %s is %s: the tables have the %s so far", l.job.ID, status.State, contracts.Count(status.Tasks.Succeeded, "task that has a result", "tasks that have results"))
 	}
 	dir := c.String("output")
 	if dir == "" {
@@ -76,17 +76,17 @@ func runResults(c *cli.Context) error {
 	}
 	return command.Print(c, answer, func(w io.Writer) {
 		for _, table := range answer.Tables {
-			fmt.Fprintf(w, "%s  %d rows  %s", contracts.Lines(table.Name), table.Rows, table.Path)
+			fmt.Fprintf(w, "%s  %s  %s", contracts.Lines(table.Name), contracts.Count(table.Rows, "row", "rows"), table.Path)
 			if len(table.Parts) > 0 {
-				fmt.Fprintf(w, "  (%d files)", len(table.Parts))
+				fmt.Fprintf(w, "  (%s)", contracts.Count(len(table.Parts), "file", "files"))
 			}
 			fmt.Fprintln(w)
 		}
 		if losses := answer.Losses; losses != nil {
-			fmt.Fprintf(w, "losses  %d rows  %s\n", losses.Rows, losses.Path)
+			fmt.Fprintf(w, "losses  %s  %s\n", contracts.Count(losses.Rows, "row", "rows"), losses.Path)
 		}
 		for _, files := range answer.Files {
-			fmt.Fprintf(w, "%s  %d files  %s\n", contracts.Lines(files.Name), files.Count, files.Path)
+			fmt.Fprintf(w, "%s  %s  %s\n", contracts.Lines(files.Name), contracts.Count(files.Count, "file", "files"), files.Path)
 		}
 		if len(answer.Tables)+len(answer.Files) == 0 {
 			fmt.Fprintln(w, "there are no results yet")

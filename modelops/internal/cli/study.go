@@ -174,7 +174,7 @@ func writeStudy(c *cli.Context, sets []contracts.ParameterSet, method string, me
 	}
 	answer := studyAnswer{path, len(sets), s.TaskCount()}
 	return command.Print(c, answer, func(w io.Writer) {
-		fmt.Fprintf(w, "%s: %d parameter sets, %d tasks\n", name, answer.ParameterSets, answer.Tasks)
+		fmt.Fprintf(w, "%s: %s, %s\n", name, contracts.Count(answer.ParameterSets, "parameter set", "parameter sets"), contracts.Count(answer.Tasks, "task", "tasks"))
 	})
 }
 

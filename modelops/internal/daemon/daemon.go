@@ -4,7 +4,7 @@
 // A server called NAME has these files in its directory:
 //
 //	NAME.json   the process that serves, and the port, which is used again
-//	NAME.log    what the process wrote
+//	NAME.log    what the process wrote; NAME.log.1 what it wrote before that became large
 //	NAME.lock   held by the process for as long as it lives
 //	NAME.start  the instance that is to run; absent when none is
 //	start.lock  held by a command that starts or stops it

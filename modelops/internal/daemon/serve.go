@@ -120,7 +120,8 @@ func (d *Daemon) serve(ctx context.Context, listener net.Listener, i Instance, w
 	return d.record(Instance{Port: i.Port})
 }
 
-// watch stops a server whose directory somebody removed: nobody could find it again.
+// watch stops a server whose directory somebody removed: nobody could find it again. It
+// also keeps its log from growing without end.
 func (d *Daemon) watch(ctx context.Context, stop func(), i Instance, log *slog.Logger) {
 	ticker := time.NewTicker(lookAgain)
 	defer ticker.Stop()
@@ -133,6 +134,9 @@ func (d *Daemon) watch(ctx context.Context, stop func(), i Instance, log *slog.L
 				log.Warn("the record of this server is gone: stopping")
 				stop()
 				return
+			}
+			if err := d.boundLog(); err != nil {
+				log.Warn("the log grows", "error", err)
 			}
 		}
 	}

@@ -20,7 +20,7 @@ const (
 	startTimeout = 60 * time.Second
 	stopTimeout  = 60 * time.Second
 	pollEvery    = 20 * time.Millisecond
-	maxLog       = 1 << 20 // the log is begun anew above this size
+	maxLog       = 1 << 20 // above this size the log is begun anew; the former one is kept
 )
 
 // Launch makes the command that runs [Daemon.Serve] for the directory dir as the instance id.
@@ -109,11 +109,10 @@ func (d *Daemon) notStarted(reason string, from int64) error {
 
 // openLog opens the log for a new process, and says where its part begins.
 func (d *Daemon) openLog() (log *os.File, from int64, err error) {
-	flags := os.O_WRONLY | os.O_CREATE | os.O_APPEND
-	if info, err := os.Stat(d.LogPath()); err == nil && info.Size() > maxLog {
-		flags |= os.O_TRUNC
+	if err := d.boundLog(); err != nil {
+		return nil, 0, err
 	}
-	log, err = os.OpenFile(d.LogPath(), flags, 0o600)
+	log, err = os.OpenFile(d.LogPath(), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, 0, d.failed("write "+contracts.Quote(d.LogPath()), err)
 	}
@@ -122,6 +121,39 @@ func (d *Daemon) openLog() (log *os.File, from int64, err error) {
 		return nil, 0, d.failed("write "+contracts.Quote(d.LogPath()), err)
 	}
 	return log, from, nil
+}
+
+// boundLog copies a log that has become large to NAME.log.1 and empties it. The server, and
+// what it started, go on writing to it: all of them append.
+func (d *Daemon) boundLog() error {
+	info, err := os.Stat(d.LogPath())
+	if errors.Is(err, os.ErrNotExist) || err == nil && info.Size() <= maxLog {
+		return nil
+	}
+	if err == nil {
+		err = copyFile(d.LogPath(), d.LogPath()+".1")
+	}
+	if err == nil {
+		err = os.Truncate(d.LogPath(), 0)
+	}
+	if err != nil {
+		return d.failed("begin "+contracts.Quote(d.LogPath())+" anew", err)
+	}
+	return nil
+}
+
+func copyFile(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
 }
 
 // tail is the end of a log, from an offset on. What cannot be read is left out: it

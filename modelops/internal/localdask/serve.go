@@ -49,11 +49,29 @@ func Serve(ctx context.Context, dir string, options daemon.Options, log *slog.Lo
 // server keeps a scheduler and workers alive.
 type server struct {
 	*Cluster
-	log  *slog.Logger
-	stop context.CancelFunc
-	all  sync.WaitGroup
+	log                *slog.Logger
+	scheduler, workers programs
 
 	certifying sync.Mutex
+}
+
+// programs are kept running until they are ended together.
+type programs struct {
+	end context.CancelFunc // nil before there are any
+	all sync.WaitGroup
+}
+
+// begin is the context of the programs, which ends when they are ended and not before.
+func (p *programs) begin(ctx context.Context) context.Context {
+	ctx, p.end = context.WithCancel(context.WithoutCancel(ctx))
+	return ctx
+}
+
+func (p *programs) close() {
+	if p.end != nil {
+		p.end()
+	}
+	p.all.Wait()
 }
 
 // Prepare starts everything, and returns when the scheduler listens.
@@ -75,18 +93,17 @@ func (s *server) Prepare(ctx context.Context) error {
 	if err := os.WriteFile(s.childPath(), child, 0o600); err != nil {
 		return failed("write "+contracts.Quote(s.childPath()), err)
 	}
-	running, stop := context.WithCancel(context.WithoutCancel(ctx)) // until Close
-	s.stop = stop
 	address, file := s.Compute(spec).Scheduler, s.certificatePath()
 	secure := []string{"--protocol", "tls", "--tls-ca-file", file, "--tls-cert", file, "--tls-key", file}
-	s.keep(running, "scheduler", spec.Python, "distributed.cli.dask_scheduler",
+	s.keep(s.scheduler.begin(ctx), &s.scheduler.all, "scheduler", spec.Python, "distributed.cli.dask_scheduler",
 		append(secure, "--host", "127.0.0.1", "--port", strconv.Itoa(spec.Scheduler), "--dashboard-address", fmt.Sprintf("127.0.0.1:%d", spec.Dashboard)))
 	if err := listens(ctx, spec.Scheduler); err != nil {
 		return err
 	}
+	running := s.workers.begin(ctx)
 	for n := range spec.Workers {
 		name := fmt.Sprintf("worker-%d", n)
-		s.keep(running, name, spec.Python, "distributed.cli.dask_worker", append(secure,
+		s.keep(running, &s.workers.all, name, spec.Python, "distributed.cli.dask_worker", append(secure,
 			address, "--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0", "--name", name,
 			"--nthreads", strconv.Itoa(spec.Threads), "--nworkers", "1", "--local-directory", filepath.Join(work, name), "--resources", spec.resources()))
 	}
@@ -133,9 +150,10 @@ func listens(ctx context.Context, port int) error {
 			return conn.Close()
 		}
 		select {
-		case <-ctx.Done(): // told to end
-			return context.Cause(ctx)
 		case <-patience.Done():
+			if ctx.Err() != nil { // told to end
+				return context.Cause(ctx)
+			}
 			return failed("start the scheduler", fmt.Errorf("it does not listen within %s", startWithin))
 		case <-ticker.C:
 		}
@@ -143,8 +161,8 @@ func listens(ctx context.Context, port int) error {
 }
 
 // keep runs a program, again and again, until ctx ends.
-func (s *server) keep(ctx context.Context, name, python, module string, args []string) {
-	s.all.Go(func() {
+func (s *server) keep(ctx context.Context, all *sync.WaitGroup, name, python, module string, args []string) {
+	all.Go(func() {
 		rest := restLeast
 		for {
 			began := time.Now()
@@ -226,11 +244,9 @@ func (s *server) runOnce(ctx context.Context, python, module string, args []stri
 // Routes adds nothing: the cluster has ports of its own.
 func (s *server) Routes(*http.ServeMux) {}
 
-// Close ends everything.
+// Close ends everything: workers that have lost their scheduler take long to end.
 func (s *server) Close() error {
-	if s.stop != nil {
-		s.stop()
-	}
-	s.all.Wait()
+	s.workers.close()
+	s.scheduler.close()
 	return nil
 }

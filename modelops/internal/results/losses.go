@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops/internal/results/table"
 )
 
@@ -60,8 +61,8 @@ func (w *writers) losses(ctx context.Context, answer *Tables) error {
 	}
 	answer.Losses.Rows = t.rows
 	if missing := answer.Losses.Missing; missing > 0 {
-		answer.Warnings = append(answer.Warnings, fmt.Sprintf("%d of %d evaluations of targets have no loss and are not in %s: a replicate failed or did not run, or the target failed",
-			missing, missing+int(t.rows), filepath.Base(t.path)))
+		answer.Warnings = append(answer.Warnings, fmt.Sprintf("%d of %s of targets without a loss, not in %s: a replicate failed or did not run, or the target failed",
+			missing, contracts.Count(missing+int(t.rows), "evaluation", "evaluations"), filepath.Base(t.path)))
 	}
 	return nil
 }

@@ -113,7 +113,7 @@ func TestLossesMissing(t *testing.T) {
 		return byTarget(set, target)
 	})
 	tables := w.mustCollect(CSV)
-	if tables.Losses.Rows != 5 || tables.Losses.Missing != 3 || len(tables.Warnings) != 1 || !strings.HasPrefix(tables.Warnings[0], "3 of 8 evaluations of targets have no loss") {
+	if tables.Losses.Rows != 5 || tables.Losses.Missing != 3 || len(tables.Warnings) != 1 || !strings.HasPrefix(tables.Warnings[0], "3 of 8 evaluations of targets without a loss") {
 		t.Errorf("%+v, %+v", tables.Losses, tables.Warnings)
 	}
 	if got := strings.Join(cellsOf(t, rows(t, tables.Losses.Path), "set"), " "); got != "0 0 1 2 2" {

@@ -264,7 +264,7 @@ func TestJSON(t *testing.T) {
 		!strings.HasSuffix(lines[0], `,"i":9007199254740993,"x":null,"n":null}`) || !strings.HasSuffix(lines[1], `,"i":1,"x":2.0,"n":null}`) {
 		t.Errorf("%s", data)
 	}
-	if len(tables.Warnings) != 1 || !strings.Contains(tables.Warnings[0], `output "o" has 1 cells that are NaN`) {
+	if len(tables.Warnings) != 1 || !strings.Contains(tables.Warnings[0], `output "o" has 1 cell that is NaN`) {
 		t.Errorf("%q", tables.Warnings)
 	}
 	if tables := w.mustCollect(CSV); len(tables.Warnings) != 0 {

@@ -294,10 +294,10 @@ func (o *output) column(name string) *column {
 func (s *survey) warnings(format string, damaged int) []string {
 	var list []string
 	if s.missing > 0 {
-		list = append(list, fmt.Sprintf("%d rows of the study have no result and are not in the tables", s.missing))
+		list = append(list, contracts.Count(s.missing, "row of the study has no result and is", "rows of the study have no result and are")+" not in the tables")
 	}
 	if damaged > 0 {
-		list = append(list, fmt.Sprintf("%d stored batches of results are damaged and were passed over; submit the study again to run what was in them", damaged))
+		list = append(list, contracts.Count(damaged, "stored batch of results is damaged and was", "stored batches of results are damaged and were")+" passed over; submit the study again to run what was in there")
 	}
 	if len(s.environments) > 1 {
 		list = append(list, fmt.Sprintf("the results were made in %d different environments (Python, platform or packages); the column environment_digest tells them apart", len(s.environments)))
@@ -305,10 +305,10 @@ func (s *survey) warnings(format string, damaged int) []string {
 	for _, name := range slices.Sorted(maps.Keys(s.outputs)) {
 		o := s.outputs[name]
 		if n := o.notFinite(); n > 0 && format == JSON {
-			list = append(list, fmt.Sprintf("output %s has %d cells that are NaN or infinite, for which JSON has no number: they are null; the other formats keep them", contracts.Quote(name), n))
+			list = append(list, fmt.Sprintf("output %s has %s NaN or infinite, for which JSON has no number but null; the other formats keep them", contracts.Quote(name), contracts.Count(n, "cell that is", "cells that are")))
 		}
 		if o.tables > 0 && len(o.files) > 0 {
-			list = append(list, fmt.Sprintf("output %s is a table in %d tasks and none in %d: %s", contracts.Quote(name), o.tables, len(o.files), o.reason))
+			list = append(list, fmt.Sprintf("output %s is a table in %s and none in %d: %s", contracts.Quote(name), contracts.Count(o.tables, "task", "tasks"), len(o.files), o.reason))
 		}
 	}
 	return list

@@ -421,7 +421,7 @@ func (b *bridge) largest() string {
 func amounts(of map[string]float64) string {
 	var parts []string
 	if of["cores"] > 0 {
-		parts = append(parts, fmt.Sprintf("%g cores", of["cores"]))
+		parts = append(parts, fmt.Sprintf("%g %s", of["cores"], map[bool]string{true: "core", false: "cores"}[of["cores"] == 1]))
 	}
 	if of["memory"] > 0 {
 		parts = append(parts, fmt.Sprintf("%.1f GiB of memory", of["memory"]/(1<<30)))

@@ -35,7 +35,7 @@ func (m Machine) Check(r contracts.Resources) error {
 	}
 	switch {
 	case r.Cores > m.Cores:
-		return refuse("a task needs %d cores, and this machine has %d", r.Cores, m.Cores)
+		return refuse("a task needs %s, and this machine has %d", contracts.Count(r.Cores, "core", "cores"), m.Cores)
 	case m.Memory > 0 && memory > m.Memory:
 		return refuse("a task needs %s of memory, and this machine has %s", contracts.FormatMemory(memory), contracts.FormatMemory(m.Memory))
 	}

@@ -178,7 +178,7 @@ func (p *Provider) daskStatus(ctx context.Context, state *infra.State) error {
 	if err != nil {
 		return err
 	}
-	compute := infra.Component{Name: infra.Compute, Phase: infra.Stopped, Place: fmt.Sprintf("Dask, %d workers of %d threads", spec.Workers, spec.Threads)}
+	compute := infra.Component{Name: infra.Compute, Phase: infra.Stopped, Place: fmt.Sprintf("Dask, %s of %s", contracts.Count(spec.Workers, "worker", "workers"), contracts.Count(spec.Threads, "thread", "threads"))}
 	if running {
 		compute.Phase = infra.Ready
 	}

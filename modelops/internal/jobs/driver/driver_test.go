@@ -367,6 +367,10 @@ func TestPace(t *testing.T) {
 	if got := p.rate(at, 0); got != 0 {
 		t.Errorf("at the start %v", got)
 	}
+	at = at.Add(time.Hour) // until a cluster is there
+	if got := p.rate(at, 0); got != 0 {
+		t.Errorf("before anything ran %v", got)
+	}
 	ran := 0
 	step := func(seconds, tasks int) float64 {
 		at, ran = at.Add(time.Duration(seconds)*time.Second), ran+tasks

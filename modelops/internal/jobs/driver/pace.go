@@ -20,6 +20,9 @@ type mark struct {
 
 // rate takes in how many tasks have run by now, and is how many run per second.
 func (p *pace) rate(now time.Time, ran int) float64 {
+	if ran == 0 { // a cluster is connected to, or an environment made: that says nothing of tasks
+		p.marks = nil
+	}
 	p.marks = append(p.marks, mark{now, ran})
 	enough := func(m mark) bool { return now.Sub(m.at) >= paceTime && ran-m.ran >= paceTasks }
 	for len(p.marks) > 1 && enough(p.marks[1]) {

@@ -50,7 +50,7 @@ func (x *execution) judge(t *tally, r jobs.Result, first string) {
 		x.reason = first
 	case alike >= limit:
 		t.lead(r.Task.Key, failure)
-		x.reason = fmt.Sprintf("stopped after %d failures alike and no success between them", alike)
+		x.reason = fmt.Sprintf("stopped after %s alike and no success between them", contracts.Count(alike, "failure", "failures"))
 	default:
 		return
 	}
@@ -94,6 +94,6 @@ func (a *attempt) timeout(o *overdue) error {
 		return nil
 	}
 	return &contracts.Error{Code: contracts.CodeTimeout, Stage: contracts.StageRun,
-		Message: fmt.Sprintf("%s; %d of %d tasks have no result", o.Error(), missing, counts.Total),
+		Message: fmt.Sprintf("%s; %d of %s without a result", o.Error(), missing, contracts.Count(counts.Total, "task", "tasks")),
 		Hint:    "run the rest, within the same limit again: mops jobs resume " + a.job.ID}
 }

@@ -33,7 +33,7 @@ func newPerson(t testing.TB) *person {
 		t.Fatal(err)
 	}
 	p.must("infra", "up")
-	t.Cleanup(func() { p.dir = p.work; p.mops("infra", "down") })
+	t.Cleanup(func() { p.dir = p.work; p.mops("infra", "down", "--interrupt-jobs") })
 	p.must("bundle", "init", "my-model", "--template", "minimal")
 	p.dir = filepath.Join(p.work, "my-model")
 	return p

@@ -100,7 +100,7 @@ func setup(env *testscript.Env) error {
 	if err := mops("infra", "up"); err != nil {
 		return err
 	}
-	env.Defer(func() { _ = mops("infra", "down") })
+	env.Defer(func() { _ = mops("infra", "down", "--interrupt-jobs") })
 	return mops("bundle", "init", "my-model", "--template", "minimal")
 }
 

@@ -333,7 +333,7 @@ func (s *Submitter) size(p *Plan) error {
 	}
 	p.AtOnce = s.Machine.Processes(p.Job)
 	if fit := s.Machine.AtOnce(p.Job.Resources); p.AtOnce > fit {
-		s.Warn("--jobs %d: by their cores and memory, this machine fits %d tasks at once", p.AtOnce, fit)
+		s.Warn("--jobs %d: by their cores and memory, this machine fits %s at once", p.AtOnce, contracts.Count(fit, "task", "tasks"))
 	}
 	return nil
 }

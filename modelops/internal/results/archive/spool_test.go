@@ -76,11 +76,12 @@ func TestSpoolGoesOn(t *testing.T) {
 		}
 		kept[s.Kept] = true
 	}
-	for end := 0; end <= len(whole); end += 13 {
+	step := len(whole) / 16 // four in a frame
+	for end := 0; end <= len(whole); end += step {
 		try(whole[:end], 0)
 	}
 	try(whole, 12)
-	for at := 0; at < len(whole); at += 29 {
+	for at := 0; at < len(whole); at += step {
 		changed := slices.Clone(whole)
 		changed[at] ^= 1
 		try(changed, 0)
