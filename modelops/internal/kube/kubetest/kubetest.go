@@ -43,7 +43,7 @@ import (
 const programs = "MODELOPS_TEST_KUBERNETES"
 
 // startTimeout bounds how long a program may take to answer, on a busy machine.
-const startTimeout = 1 * time.Minute
+const startTimeout = 2 * time.Minute
 
 // Options say what runs beside the API server.
 type Options struct {
