@@ -63,13 +63,8 @@ func TestKubernetesRestricted(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, o := range objects(t, configured(t, in(k.Namespace, line))) {
-			var template corev1.PodTemplateSpec
-			switch o := o.(type) {
-			case *appsv1.Deployment:
-				template = o.Spec.Template
-			case *corev1.PodTemplate:
-				template = o.Template
-			default:
+			template := podsOf(o)
+			if template == nil {
 				continue
 			}
 			pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: o.GetName(), Namespace: k.Namespace, Labels: template.Labels}, Spec: template.Spec}
