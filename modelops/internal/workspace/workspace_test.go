@@ -159,6 +159,12 @@ func TestCompute(t *testing.T) {
 	if diff := cmp.Diff(want, spec.Compute()); diff != "" {
 		t.Error(diff)
 	}
+	// Who has the environment file alone finds the same place.
+	spec.Config = config.Default().Workspace
+	spec.Environment.Compute = want
+	if diff := cmp.Diff(want, spec.Compute()); diff != "" {
+		t.Error(diff)
+	}
 }
 
 // Secrets are in the Secret, which is rendered when it is asked for, and nowhere else.
