@@ -85,7 +85,7 @@ func Open(p Place) (*Cluster, error) {
 	if len(files) == 0 {
 		return nil, &contracts.Error{Code: contracts.CodeNotFound, Stage: contracts.StageEnvironment,
 			Message: "there is no kubeconfig: " + contracts.Quote(strings.Join(p.candidates(), string(os.PathListSeparator))),
-			Hint:    "KUBECONFIG names one; for AKS: az aks get-credentials --file FILE"}
+			Hint:    "KUBECONFIG names one; that of a cluster which mops made: mops infra kubeconfig"}
 	}
 	rules := &clientcmd.ClientConfigLoadingRules{Precedence: files}
 	loaded, err := rules.Load()
