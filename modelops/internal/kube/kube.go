@@ -31,7 +31,6 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -86,7 +85,7 @@ func Open(p Place) (*Cluster, error) {
 	if len(files) == 0 {
 		return nil, &contracts.Error{Code: contracts.CodeNotFound, Stage: contracts.StageEnvironment,
 			Message: "there is no kubeconfig: " + contracts.Quote(strings.Join(p.candidates(), string(os.PathListSeparator))),
-			Hint:    "KUBECONFIG names one; for AKS: az aks get-credentials --file FILE"}
+			Hint:    "KUBECONFIG names one; that of a cluster which mops made: mops infra kubeconfig"}
 	}
 	rules := &clientcmd.ClientConfigLoadingRules{Precedence: files}
 	loaded, err := rules.Load()
@@ -210,7 +209,7 @@ func (c *Cluster) client(version schema.GroupVersion) (*rest.RESTClient, error) 
 	}
 	config := rest.CopyConfig(c.config)
 	config.GroupVersion = &version
-	config.NegotiatedSerializer = scheme.Codecs.WithoutConversion()
+	config.NegotiatedSerializer = words().codecs.WithoutConversion()
 	config.APIPath = "/apis"
 	if version.Group == "" {
 		config.APIPath = "/api"

@@ -7,9 +7,9 @@ import (
 	"net/http"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/httpstream"
-	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/transport/spdy"
 )
@@ -34,7 +34,7 @@ func (c *Cluster) Logs(ctx context.Context, pod string, opt LogOptions) (io.Read
 		options.TailLines = &opt.Tail
 	}
 	stream, err := client.Get().Namespace(c.orOwn(opt.Namespace)).Resource("pods").Name(pod).SubResource("log").
-		VersionedParams(options, scheme.ParameterCodec).Stream(ctx)
+		VersionedParams(options, words().parameters).Stream(ctx)
 	if err != nil {
 		return nil, c.translate(ctx, "read the log of", "Pod "+pod, err)
 	}
@@ -44,6 +44,10 @@ func (c *Cluster) Logs(ctx context.Context, pod string, opt LogOptions) (io.Read
 // Forward makes a port of a pod a port of this machine, on the loopback only, until the
 // context or the connection ends. local 0 is any free one. ready is told which.
 func (c *Cluster) Forward(ctx context.Context, pod string, local, remote int, ready func(local int)) error {
+	there := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: pod, Namespace: c.Namespace}}
+	if err := c.Get(ctx, there); err != nil { // what the upgrade says of it is no status
+		return err
+	}
 	dialer, err := c.dialer(pod)
 	if err != nil {
 		return err

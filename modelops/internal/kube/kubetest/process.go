@@ -41,6 +41,7 @@ func (c *Cluster) run(name string, args ...string) error {
 	defer func() { _ = log.Close() }() // the program has its own
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, filepath.Join(os.Getenv(programs), name), args...)
+	cmd.Env = append(os.Environ(), "KUBE_FEATURE_WatchListClient=false")
 	cmd.Dir, cmd.Stdout, cmd.Stderr = c.dir, log, log
 	if err := cmd.Start(); err != nil {
 		cancel()
@@ -61,13 +62,18 @@ func (c *Cluster) ended() error {
 	for _, p := range c.processes {
 		select {
 		case <-p.ended:
-			log, _ := os.ReadFile(p.log) // for people
-			const most = 4 << 10
-			return fmt.Errorf("%s has ended:\n%s", p.name, bytes.TrimSpace(log[max(0, len(log)-most):]))
+			return fmt.Errorf("%s has ended:\n%s", p.name, p.tail())
 		default:
 		}
 	}
 	return nil
+}
+
+// tail is the end of the process's log, for people.
+func (p *process) tail() []byte {
+	const most = 4 << 10
+	log, _ := os.ReadFile(p.log)
+	return bytes.TrimSpace(log[max(0, len(log)-most):])
 }
 
 // pause stops the process; the returned function lets it go on.
@@ -145,16 +151,11 @@ func (c *Cluster) request(ctx context.Context, method, path, kind string, body [
 	return text, err
 }
 
-// freeAddresses are three on the loopback that nobody listens on.
-func freeAddresses() (a, b, c string, err error) {
-	var addresses []string
-	for range 3 {
-		listener, err := net.Listen("tcp4", "127.0.0.1:0")
-		if err != nil {
-			return "", "", "", err
-		}
-		defer func() { _ = listener.Close() }()
-		addresses = append(addresses, listener.Addr().String())
+// freeAddress is one on the loopback that nobody listens on.
+func freeAddress() (string, error) {
+	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return "", err
 	}
-	return addresses[0], addresses[1], addresses[2], nil
+	return listener.Addr().String(), listener.Close()
 }
