@@ -86,7 +86,7 @@ kubernetes: ## build a Kubernetes API server, its controllers and simulated node
 	@GO=$(GO) sh scripts/kubernetes.sh .cache/kubernetes
 
 test-kubernetes: build kubernetes ## apply workspaces to a real API server, and run jobs' drivers on a simulated cluster
-	MODELOPS_TEST_BIN=$(CURDIR)/$(BIN) MODELOPS_TEST_KUBERNETES=$(CURDIR)/.cache/kubernetes \
+	MODELOPS_TEST_BIN=$(CURDIR)/$(BIN) MODELOPS_TEST_DASK=$(CURDIR)/.cache/dask MODELOPS_TEST_KUBERNETES=$(CURDIR)/.cache/kubernetes \
 		$(GO) test -count=1 -timeout 20m -run Kubernetes ./modelops/...
 
 check: build ## formatting, vet, generated documents, cross-compilation of everything, tests

@@ -1,8 +1,12 @@
 package kube_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -223,4 +227,100 @@ func TestKubernetesPaused(t *testing.T) {
 	}
 	resume()
 	wantCode(t, k.Get(t.Context(), settings(k.Namespace, "a", "")), contracts.CodeNotFound, "", "")
+}
+
+// The log of a container is read, and followed; a port of a pod is one of this machine, on
+// which there is what listens in every simulated pod: etcd.
+func TestKubernetesPod(t *testing.T) {
+	cluster := kubetest.Start(t, kubetest.Options{Nodes: 1})
+	k := cluster.Open(t, cluster.Namespace(t))
+	runPod(t, k, "p")
+	cluster.Say(t, "one")
+	cluster.Say(t, "two")
+	log, err := k.Logs(t.Context(), "p", kube.LogOptions{Tail: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(log)
+	if err != nil || string(text) != "two\n" {
+		t.Errorf("%q %v", text, err)
+	}
+	_ = log.Close()
+	if log, err = k.Logs(t.Context(), "p", kube.LogOptions{Follow: true}); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(log)
+	for _, want := range []string{"one", "two", "three"} {
+		if want == "three" {
+			cluster.Say(t, want)
+		}
+		if !lines.Scan() || lines.Text() != want {
+			t.Fatalf("%q %v", lines.Text(), lines.Err())
+		}
+	}
+	_ = log.Close()
+	_, err = k.Logs(t.Context(), "none", kube.LogOptions{})
+	wantCode(t, err, contracts.CodeNotFound, "Pod none", "")
+
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	port, ended := make(chan int, 1), make(chan error, 1)
+	go func() { ended <- k.Forward(ctx, "p", 0, 2379, func(local int) { port <- local }) }()
+	select {
+	case local := <-port:
+		response, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/health", local))
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(response.Body)
+		if _ = response.Body.Close(); err != nil || !strings.Contains(string(body), "health") {
+			t.Errorf("%s %v", body, err)
+		}
+	case err := <-ended:
+		t.Fatal(err)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	wantCode(t, k.Forward(t.Context(), "none", 0, 1, nil), contracts.CodeNotFound, "Pod none", "")
+}
+
+// runPod makes a pod and waits until it runs.
+func runPod(t *testing.T, k *kube.Cluster, name string) {
+	t.Helper()
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: k.Namespace},
+		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "x"}}}}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for { // the namespace's service account comes a moment later
+		err := k.Create(ctx, pod.DeepCopy(), kube.ApplyOptions{})
+		if err == nil {
+			break
+		}
+		if contracts.AsError(err).Code != contracts.CodeDenied || ctx.Err() != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	for event, err := range k.Watch(ctx, &corev1.PodList{}, kube.Selection{Fields: "metadata.name=" + name}) {
+		if p, ok := event.Object.(*corev1.Pod); ok && err == nil && p.Status.Phase == corev1.PodRunning {
+			return
+		}
+	}
+	t.Fatal("the pod does not run")
+}
+
+// A Job of a simulated cluster runs until it is told how it ended.
+func TestKubernetesEnd(t *testing.T) {
+	cluster := kubetest.Start(t, kubetest.Options{Nodes: 1})
+	k := cluster.Open(t, cluster.Namespace(t))
+	for name, code := range map[string]int{"good": 0, "bad": 3} {
+		runPod(t, k, name)
+		cluster.End(t, k.Namespace, name, code, "")
+		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: k.Namespace}}
+		if err := k.Get(t.Context(), pod); err != nil || (pod.Status.Phase == corev1.PodSucceeded) != (code == 0) {
+			t.Errorf("%s: %s %v", name, pod.Status.Phase, err)
+		}
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/httpstream"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -44,6 +45,10 @@ func (c *Cluster) Logs(ctx context.Context, pod string, opt LogOptions) (io.Read
 // Forward makes a port of a pod a port of this machine, on the loopback only, until the
 // context or the connection ends. local 0 is any free one. ready is told which.
 func (c *Cluster) Forward(ctx context.Context, pod string, local, remote int, ready func(local int)) error {
+	there := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: pod, Namespace: c.Namespace}}
+	if err := c.Get(ctx, there); err != nil { // what the upgrade says of it is no status
+		return err
+	}
 	dialer, err := c.dialer(pod)
 	if err != nil {
 		return err

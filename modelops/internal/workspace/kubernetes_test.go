@@ -25,7 +25,7 @@ func in(namespace, line string) string {
 	if line == "" {
 		return "namespace: " + namespace
 	}
-	return "namespace: " + namespace + "\n  " + line
+	return "namespace: " + namespace + "\n" + line
 }
 
 // Every variation of the configuration is judged by the API server, strictly.
@@ -125,7 +125,7 @@ func TestKubernetesWorkspace(t *testing.T) {
 		t.Fatal(err)
 	}
 	const newer = "registry.example.org/modelops-worker@sha256:5555555555555555555555555555555555555555555555555555555555555555"
-	next := objects(t, configured(t, "worker_image: "+newer+"\n  network_policy: false"))
+	next := objects(t, configured(t, "worker_image: "+newer+"\nnetwork_policy: false"))
 	if state, err = Status(t.Context(), k, next); err != nil || !slices.ContainsFunc(state.Stale, func(s string) bool { return strings.Contains(s, workerImage) }) {
 		t.Errorf("%+v %v", state, err)
 	}

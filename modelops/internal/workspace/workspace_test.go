@@ -35,15 +35,15 @@ storage: {provider: s3, container: models, endpoint: "https://s3.example.org", a
 	return env
 }
 
-// configured is the section workspace with the images, and what a line of YAML adds.
+// configured is the section workspace with the images, and what lines of YAML add.
 func configured(t testing.TB, line string) config.Workspace {
 	t.Helper()
 	text := fmt.Sprintf("schema_version: 3\nworkspace:\n  scheduler_image: %s\n  worker_image: %s\n  driver_image: %s\n", schedulerImage, workerImage, driverImage)
-	if line != "" {
-		if key, _, _ := strings.Cut(line, ":"); strings.HasSuffix(key, "_image") {
+	for extra := range strings.Lines(line) {
+		if key, _, _ := strings.Cut(strings.TrimSpace(extra), ":"); strings.HasSuffix(key, "_image") {
 			text = strings.ReplaceAll(text, "  "+key+": ", "  # ")
 		}
-		text += "  " + line + "\n"
+		text += "  " + strings.TrimSpace(extra) + "\n"
 	}
 	c, err := config.Parse("modelops.yaml", []byte(text))
 	if err != nil {

@@ -20,8 +20,10 @@ package kubetest
 
 import (
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -39,7 +41,7 @@ import (
 const programs = "MODELOPS_TEST_KUBERNETES"
 
 // startTimeout bounds how long a program may take to answer, on a busy machine.
-const startTimeout = 3 * time.Minute
+const startTimeout = 1 * time.Minute
 
 // Options say what runs beside the API server.
 type Options struct {
@@ -54,6 +56,7 @@ type Cluster struct {
 	Server     string // URL of the API server
 	dir        string
 	token      string // the administrator's
+	etcd       string // its address
 	processes  []*process
 	stops      []func()
 	server     *process
@@ -134,10 +137,13 @@ func (c *Cluster) Stop() {
 }
 
 func (c *Cluster) start(opt Options) error {
-	etcd, peer, api, err := freeAddresses()
-	if err != nil {
+	etcd, err := freeAddress()
+	peer, peerErr := freeAddress()
+	api, apiErr := freeAddress()
+	if err := errors.Join(err, peerErr, apiErr); err != nil {
 		return err
 	}
+	c.etcd = etcd
 	if err := c.run("etcd", "--data-dir", c.path("etcd"), "--unsafe-no-fsync", "--logger", "zap", "--log-level", "error",
 		"--listen-client-urls", "http://"+etcd, "--advertise-client-urls", "http://"+etcd,
 		"--listen-peer-urls", "http://"+peer); err != nil {
@@ -167,6 +173,7 @@ func (c *Cluster) serve(etcd, address string, opt Options) error {
 		"--cert-dir", c.path("certificates"), "--token-auth-file", c.path("tokens.csv"), "--authorization-mode", "RBAC",
 		"--service-account-issuer", "https://kubernetes.default.svc", "--service-account-key-file", c.path("service-account.key"),
 		"--service-account-signing-key-file", c.path("service-account.key"), "--service-cluster-ip-range", "10.0.0.0/24",
+		"--feature-gates", "WatchList=false", // Debian's etcd is too old for it
 	}
 	if opt.Nodes == 0 { // nobody makes the service accounts that it wants pods to have
 		args = append(args, "--disable-admission-plugins", "ServiceAccount")
@@ -232,6 +239,32 @@ func (c *Cluster) Namespace(t testing.TB) string {
 	return name
 }
 
+// Account is a directory with what a pod of a service account has: its token, and the
+// certificate by which it knows the API server.
+func (c *Cluster) Account(t testing.TB, namespace, name string) string {
+	t.Helper()
+	answer, err := c.request(t.Context(), http.MethodPost, "/api/v1/namespaces/"+namespace+"/serviceaccounts/"+name+"/token", "application/json",
+		[]byte(`{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var request struct{ Status struct{ Token string } }
+	if err := json.Unmarshal(answer, &request); err != nil {
+		t.Fatal(err)
+	}
+	certificate, err := os.ReadFile(c.path("certificates/apiserver.crt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for file, data := range map[string][]byte{"token": []byte(request.Status.Token), "ca.crt": certificate} {
+		if err := os.WriteFile(filepath.Join(dir, file), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
 // Pause stops the API server from answering until the returned function is called: the
 // connections stay, and nothing comes over them.
 func (c *Cluster) Pause(t testing.TB) (resume func()) {
@@ -262,7 +295,7 @@ func (c *Cluster) await(what string, try func() error) error {
 			return ended
 		}
 		if time.Now().After(deadline) {
-			return errors.Join(fmt.Errorf("%s does not answer", what), err)
+			return fmt.Errorf("%s: %w\n%s", what, err, c.processes[len(c.processes)-1].tail())
 		}
 		time.Sleep(50 * time.Millisecond)
 	}

@@ -6,12 +6,15 @@ import (
 	"context"
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
 	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/modelops-suite/modelops-go/modelops/internal/kube"
@@ -22,16 +25,13 @@ func (c *Cluster) simulate(nodes int) error {
 	kubeconfig := []string{"--kubeconfig", c.Kubeconfig}
 	if err := c.run("kube-controller-manager", append(kubeconfig, "--leader-elect=false", "--secure-port", "0", "--use-service-account-credentials",
 		"--service-account-private-key-file", c.path("service-account.key"), "--root-ca-file", c.path("certificates/apiserver.crt"),
-		"--node-monitor-grace-period", "10s")...); err != nil {
+		"--node-monitor-grace-period", "20s")...); err != nil {
 		return err
 	}
 	if err := c.run("kube-scheduler", append(kubeconfig, "--leader-elect=false", "--secure-port", "0")...); err != nil {
 		return err
 	}
-	if err := c.write("kwok.yaml", stages); err != nil {
-		return err
-	}
-	if err := c.run("kwok", append(kubeconfig, "--config", c.path("kwok.yaml"), "--manage-all-nodes", "--node-lease-duration-seconds", "8", "--server-address", "127.0.0.1:0")...); err != nil {
+	if err := c.startNodes(kubeconfig); err != nil {
 		return err
 	}
 	k, err := kube.Open(c.Place(""))
@@ -58,6 +58,47 @@ func (c *Cluster) simulate(nodes int) error {
 	})
 }
 
+// startNodes starts what stands for the kubelets of all nodes: to the API server, too, which
+// asks them for logs and has them forward ports.
+func (c *Cluster) startNodes(kubeconfig []string) error {
+	address, err := freeAddress()
+	if err != nil {
+		return err
+	}
+	host, port, _ := strings.Cut(address, ":")
+	log := c.path("pods.txt")
+	etcdHost, etcdPort, _ := strings.Cut(c.etcd, ":")
+	if err := errors.Join(c.write("pods.txt", ""), c.write("kwok.yaml", stages+fmt.Sprintf(`---
+apiVersion: kwok.x-k8s.io/v1alpha1
+kind: ClusterLogs
+metadata: {name: all}
+spec: {logs: [{logsFile: %q, follow: true}]}
+---
+apiVersion: kwok.x-k8s.io/v1alpha1
+kind: ClusterPortForward
+metadata: {name: all}
+spec: {forwards: [{target: {address: %s, port: %s}}]}
+`, log, etcdHost, etcdPort))); err != nil {
+		return err
+	}
+	return c.run("kwok", append(kubeconfig, "--config", c.path("kwok.yaml"), "--manage-all-nodes", "--node-lease-duration-seconds", "20",
+		"--server-address", address, "--node-ip", host, "--node-port", port,
+		"--tls-cert-file", c.path("certificates/apiserver.crt"), "--tls-private-key-file", c.path("certificates/apiserver.key"))...)
+}
+
+// Say adds a line to the log of every pod.
+func (c *Cluster) Say(t testing.TB, line string) {
+	t.Helper()
+	file, err := os.OpenFile(c.path("pods.txt"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = fmt.Fprintf(file, "%s stdout F %s\n", time.Now().UTC().Format(time.RFC3339Nano), line) // as a container runtime writes it
+	if err := errors.Join(err, file.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func isReady(n *corev1.Node) bool {
 	for _, condition := range n.Status.Conditions {
 		if condition.Type == corev1.NodeReady {
@@ -68,19 +109,14 @@ func isReady(n *corev1.Node) bool {
 }
 
 func node(i int) *corev1.Node {
-	room := corev1.ResourceList{
-		corev1.ResourceCPU: resource.MustParse("16"), corev1.ResourceMemory: resource.MustParse("64Gi"),
-		corev1.ResourcePods: resource.MustParse("110"), corev1.ResourceEphemeralStorage: resource.MustParse("500Gi"),
-	}
 	return &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{Name: "node-" + strconv.Itoa(i), Labels: map[string]string{"kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}},
-		Status:     corev1.NodeStatus{Allocatable: room, Capacity: room},
 	}
 }
 
-// stages are what becomes of pods, for kwok; what becomes of nodes is its own.
+// stages are what becomes of nodes and pods, for kwok.
 //
-//go:embed pods.yaml
+//go:embed simulation.yaml
 var stages string
 
 // End makes the containers of a pod end, as the kubelet would say it: with an exit code,

@@ -17,6 +17,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -39,6 +41,7 @@ func (c *Cluster) run(name string, args ...string) error {
 	defer func() { _ = log.Close() }() // the program has its own
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, filepath.Join(os.Getenv(programs), name), args...)
+	cmd.Env = append(os.Environ(), "KUBE_FEATURE_WatchListClient=false")
 	cmd.Dir, cmd.Stdout, cmd.Stderr = c.dir, log, log
 	if err := cmd.Start(); err != nil {
 		cancel()
@@ -59,13 +62,18 @@ func (c *Cluster) ended() error {
 	for _, p := range c.processes {
 		select {
 		case <-p.ended:
-			log, _ := os.ReadFile(p.log) // for people
-			const most = 4 << 10
-			return fmt.Errorf("%s has ended:\n%s", p.name, bytes.TrimSpace(log[max(0, len(log)-most):]))
+			return fmt.Errorf("%s has ended:\n%s", p.name, p.tail())
 		default:
 		}
 	}
 	return nil
+}
+
+// tail is the end of the process's log, for people.
+func (p *process) tail() []byte {
+	const most = 4 << 10
+	log, _ := os.ReadFile(p.log)
+	return bytes.TrimSpace(log[max(0, len(log)-most):])
 }
 
 // pause stops the process; the returned function lets it go on.
@@ -73,7 +81,16 @@ func (p *process) pause() (resume func(), err error) {
 	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		return nil, err
 	}
-	return sync.OnceFunc(func() { _ = p.cmd.Process.Signal(syscall.SIGCONT) }), nil
+	resume = sync.OnceFunc(func() { _ = p.cmd.Process.Signal(syscall.SIGCONT) })
+	for range 200 { // one thread after the other stops
+		state, err := exec.Command("ps", "-o", "state=", "-p", strconv.Itoa(p.cmd.Process.Pid)).Output()
+		if err == nil && strings.HasPrefix(string(state), "T") {
+			return resume, nil
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	resume()
+	return nil, fmt.Errorf("%s does not stop", p.name)
 }
 
 // writeKey makes a key that signs tokens of service accounts.
@@ -89,24 +106,27 @@ func (c *Cluster) writeKey(name string) error {
 
 // ready asks the API server, by the certificate that it made for itself.
 func (c *Cluster) ready() error {
-	return c.request(context.Background(), http.MethodGet, "/readyz", nil)
+	_, err := c.request(context.Background(), http.MethodGet, "/readyz", "", nil)
+	return err
 }
 
 // patch changes what the suite itself has no business with.
 func (c *Cluster) patch(ctx context.Context, path string, merge []byte) error {
-	return c.request(ctx, http.MethodPatch, path, merge)
+	_, err := c.request(ctx, http.MethodPatch, path, "application/merge-patch+json", merge)
+	return err
 }
 
 // post makes what the suite itself never makes.
 func (c *Cluster) post(ctx context.Context, path string, object []byte) error {
-	return c.request(ctx, http.MethodPost, path, object)
+	_, err := c.request(ctx, http.MethodPost, path, "application/json", object)
+	return err
 }
 
 // request asks the API server for something, as the administrator.
-func (c *Cluster) request(ctx context.Context, method, path string, body []byte) error {
+func (c *Cluster) request(ctx context.Context, method, path, kind string, body []byte) ([]byte, error) {
 	certificate, err := os.ReadFile(c.path("certificates/apiserver.crt"))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(certificate)
@@ -114,35 +134,28 @@ func (c *Cluster) request(ctx context.Context, method, path string, body []byte)
 	defer client.CloseIdleConnections()
 	request, err := http.NewRequestWithContext(ctx, method, c.Server+path, bytes.NewReader(body))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	request.Header.Set("Authorization", "Bearer "+c.token)
-	request.Header.Set("Content-Type", "application/merge-patch+json")
-	if method == http.MethodPost {
-		request.Header.Set("Content-Type", "application/json")
-	}
+	request.Header.Set("Content-Type", kind)
 	response, err := client.Do(request)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { _ = response.Body.Close() }()
-	if response.StatusCode != http.StatusOK && response.StatusCode != http.StatusCreated {
-		text, _ := io.ReadAll(io.LimitReader(response.Body, 4<<10)) // for people
-		return fmt.Errorf("%s %s: %s: %s", method, path, response.Status, text)
+	const most = 1 << 20
+	text, err := io.ReadAll(io.LimitReader(response.Body, most))
+	if err == nil && response.StatusCode >= http.StatusMultipleChoices {
+		err = fmt.Errorf("%s %s: %s: %s", method, path, response.Status, text)
 	}
-	return nil
+	return text, err
 }
 
-// freeAddresses are three on the loopback that nobody listens on.
-func freeAddresses() (a, b, c string, err error) {
-	var addresses []string
-	for range 3 {
-		listener, err := net.Listen("tcp4", "127.0.0.1:0")
-		if err != nil {
-			return "", "", "", err
-		}
-		defer func() { _ = listener.Close() }()
-		addresses = append(addresses, listener.Addr().String())
+// freeAddress is one on the loopback that nobody listens on.
+func freeAddress() (string, error) {
+	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return "", err
 	}
-	return addresses[0], addresses[1], addresses[2], nil
+	return listener.Addr().String(), listener.Close()
 }
