@@ -63,6 +63,9 @@ func onWorkspace(verb string) cli.ActionFunc {
 			return err
 		}
 		file := environment.ConfigPath(home)
+		if conf == nil && verb == "dashboard" { // the environment file says where
+			conf = config.Default()
+		}
 		if conf == nil {
 			return &contracts.Error{Code: contracts.CodeNotFound, Stage: contracts.StageProvision,
 				Message: "a workspace needs a configuration, and there is no " + contracts.Quote(file), Hint: "docs/workspace.md shows one"}

@@ -31,7 +31,6 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -210,7 +209,7 @@ func (c *Cluster) client(version schema.GroupVersion) (*rest.RESTClient, error) 
 	}
 	config := rest.CopyConfig(c.config)
 	config.GroupVersion = &version
-	config.NegotiatedSerializer = scheme.Codecs.WithoutConversion()
+	config.NegotiatedSerializer = words().codecs.WithoutConversion()
 	config.APIPath = "/apis"
 	if version.Group == "" {
 		config.APIPath = "/api"

@@ -11,7 +11,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 
 	"github.com/modelops-suite/modelops-go/contracts"
@@ -45,7 +44,7 @@ type ApplyOptions struct {
 
 // Kind is what an object is, as in Deployment, and "Deployment modelops-worker" in messages.
 func Kind(o runtime.Object) schema.GroupVersionKind {
-	kinds, _, err := scheme.Scheme.ObjectKinds(o)
+	kinds, _, err := words().kinds.ObjectKinds(o)
 	if err != nil {
 		panic(err) // of no kind of k8s.io/api: a fault of the caller
 	}
@@ -102,7 +101,7 @@ func (c *Cluster) Apply(ctx context.Context, o Object, opt ApplyOptions) error {
 		options.DryRun = []string{metav1.DryRunAll}
 	}
 	return c.call(ctx, "apply", o, func(client *rest.RESTClient) *rest.Request {
-		return client.Patch(types.ApplyPatchType).Name(o.GetName()).VersionedParams(&options, scheme.ParameterCodec).Body(data)
+		return client.Patch(types.ApplyPatchType).Name(o.GetName()).VersionedParams(&options, words().parameters).Body(data)
 	})
 }
 
@@ -118,7 +117,7 @@ func (c *Cluster) Create(ctx context.Context, o Object, opt ApplyOptions) error 
 		options.DryRun = []string{metav1.DryRunAll}
 	}
 	return c.call(ctx, "create", o, func(client *rest.RESTClient) *rest.Request {
-		return client.Post().VersionedParams(&options, scheme.ParameterCodec).Body(data)
+		return client.Post().VersionedParams(&options, words().parameters).Body(data)
 	})
 }
 
@@ -126,7 +125,7 @@ func (c *Cluster) Create(ctx context.Context, o Object, opt ApplyOptions) error 
 func (c *Cluster) Patch(ctx context.Context, o Object, merge []byte) error {
 	options := metav1.PatchOptions{FieldManager: FieldManager, FieldValidation: metav1.FieldValidationStrict}
 	return c.call(ctx, "change", o, func(client *rest.RESTClient) *rest.Request {
-		return client.Patch(types.MergePatchType).Name(o.GetName()).VersionedParams(&options, scheme.ParameterCodec).Body(merge)
+		return client.Patch(types.MergePatchType).Name(o.GetName()).VersionedParams(&options, words().parameters).Body(merge)
 	})
 }
 
@@ -166,7 +165,7 @@ func (c *Cluster) List(ctx context.Context, list ObjectList, s Selection) error 
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	options := metav1.ListOptions{LabelSelector: s.Labels, FieldSelector: s.Fields}
-	return c.translate(ctx, "list", plural(list), c.selected(client, list, s).VersionedParams(&options, scheme.ParameterCodec).Do(ctx).Into(list))
+	return c.translate(ctx, "list", plural(list), c.selected(client, list, s).VersionedParams(&options, words().parameters).Do(ctx).Into(list))
 }
 
 // Items are the list's objects.
@@ -188,7 +187,7 @@ func (c *Cluster) call(ctx context.Context, verb string, o Object, request func(
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	answer, err := scheme.Scheme.New(Kind(o))
+	answer, err := words().kinds.New(Kind(o))
 	if err != nil {
 		return err
 	}

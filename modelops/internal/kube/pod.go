@@ -10,7 +10,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/httpstream"
-	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/transport/spdy"
 )
@@ -35,7 +34,7 @@ func (c *Cluster) Logs(ctx context.Context, pod string, opt LogOptions) (io.Read
 		options.TailLines = &opt.Tail
 	}
 	stream, err := client.Get().Namespace(c.orOwn(opt.Namespace)).Resource("pods").Name(pod).SubResource("log").
-		VersionedParams(options, scheme.ParameterCodec).Stream(ctx)
+		VersionedParams(options, words().parameters).Stream(ctx)
 	if err != nil {
 		return nil, c.translate(ctx, "read the log of", "Pod "+pod, err)
 	}

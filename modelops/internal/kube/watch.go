@@ -9,7 +9,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
-	"k8s.io/client-go/kubernetes/scheme"
 
 	"github.com/modelops-suite/modelops-go/contracts"
 )
@@ -75,7 +74,7 @@ func (w *watcher) follow(ctx context.Context) error {
 		LabelSelector: w.selection.Labels, FieldSelector: w.selection.Fields,
 		Watch: true, ResourceVersion: w.version, AllowWatchBookmarks: true,
 	}
-	stream, err := w.cluster.selected(client, w.list, w.selection).VersionedParams(&options, scheme.ParameterCodec).Watch(ctx)
+	stream, err := w.cluster.selected(client, w.list, w.selection).VersionedParams(&options, words().parameters).Watch(ctx)
 	if err != nil {
 		return w.failed(ctx, err)
 	}

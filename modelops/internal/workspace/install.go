@@ -94,6 +94,9 @@ func apply(ctx context.Context, c *kube.Cluster, o kube.Object, opt Options, hom
 		return change, nil
 	}
 	before, err := there(ctx, c, o)
+	if notOurs(o, err) {
+		return keepNamespace(change, opt), nil
+	}
 	if err != nil {
 		return change, err
 	}
@@ -101,7 +104,11 @@ func apply(ctx context.Context, c *kube.Cluster, o kube.Object, opt Options, hom
 	if !ok {
 		panic("an object's copy is one")
 	}
-	if err := c.Apply(ctx, after, kube.ApplyOptions{DryRun: opt.DryRun, Force: opt.Force}); err != nil {
+	err = c.Apply(ctx, after, kube.ApplyOptions{DryRun: opt.DryRun, Force: opt.Force})
+	if before != nil && notOurs(o, err) {
+		return keepNamespace(change, opt), nil
+	}
+	if err != nil {
 		return change, withHint(err)
 	}
 	if before != nil {
@@ -111,6 +118,22 @@ func apply(ctx context.Context, c *kube.Cluster, o kube.Object, opt Options, hom
 		}
 	}
 	return change, nil
+}
+
+// notOurs says whether what failed is a namespace that its users may not look at or change.
+// Whether it is there at all shows with the first object in it.
+func notOurs(o kube.Object, err error) bool {
+	e := contracts.AsError(err)
+	_, isNamespace := o.(*corev1.Namespace)
+	return isNamespace && e != nil && e.Code == contracts.CodeDenied
+}
+
+func keepNamespace(change Change, opt Options) Change {
+	if opt.Note != nil {
+		opt.Note("the namespace is not yours to change: its labels stay as they are")
+	}
+	change.Action = kept
+	return change
 }
 
 // differs is for dry runs, whose objects keep their version: whether anything but the record

@@ -11,6 +11,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/modelops-suite/modelops-go/contracts"
@@ -62,13 +63,8 @@ func TestKubernetesRestricted(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, o := range objects(t, configured(t, in(k.Namespace, line))) {
-			var template corev1.PodTemplateSpec
-			switch o := o.(type) {
-			case *appsv1.Deployment:
-				template = o.Spec.Template
-			case *corev1.PodTemplate:
-				template = o.Template
-			default:
+			template := podsOf(o)
+			if template == nil {
 				continue
 			}
 			pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: o.GetName(), Namespace: k.Namespace, Labels: template.Labels}, Spec: template.Spec}
@@ -177,9 +173,44 @@ func TestKubernetesStuck(t *testing.T) {
 	k := cluster.Open(t, cluster.Namespace(t))
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	_, err := Up(ctx, k, objects(t, configured(t, in(k.Namespace, "node_selector: {no: such}"))), Options{})
+	_, err := Up(ctx, k, objects(t, configured(t, in(k.Namespace, "node_selector: {missing: such}"))), Options{})
 	e := contracts.AsError(err)
 	if e == nil || e.Code != contracts.CodeUnavailable || !strings.Contains(e.Message, "node affinity/selector") {
 		t.Errorf("%+v", e)
+	}
+}
+
+// Who owns a namespace, and not the cluster, has a workspace in it, and its labels stay.
+func TestKubernetesOwnNamespace(t *testing.T) {
+	cluster := kubetest.Start(t, kubetest.Options{Nodes: 2})
+	admin := cluster.Open(t, cluster.Namespace(t))
+	s := func(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Name: name, Namespace: admin.Namespace} }
+	for _, o := range []kube.Object{
+		&corev1.ServiceAccount{ObjectMeta: s("owner")},
+		&rbacv1.Role{ObjectMeta: s("templates"), Rules: []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"podtemplates"}, Verbs: []string{"*"}}}},
+		&rbacv1.RoleBinding{ObjectMeta: s("templates"), RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "templates"},
+			Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: "owner", Namespace: admin.Namespace}}},
+		&rbacv1.RoleBinding{ObjectMeta: s("admin"), RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "admin"},
+			Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: "owner", Namespace: admin.Namespace}}},
+	} {
+		if err := admin.Create(t.Context(), o, kube.ApplyOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	owner, err := kube.Open(cluster.As(t, admin.Namespace, "owner"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := objects(t, configured(t, "namespace: "+admin.Namespace))
+	changes, err := up(t, owner, list, Options{})
+	if err != nil || changes[0] != (Change{"Namespace", admin.Namespace, kept}) {
+		t.Fatal(changes, err)
+	}
+	changes, err = Down(t.Context(), owner, Options{})
+	if err != nil || len(changes) != len(list)-1 {
+		t.Error(changes, err)
+	}
+	if now, err := there(t.Context(), owner, list[0]); now == nil || err != nil {
+		t.Error("the namespace is gone", err)
 	}
 }

@@ -95,11 +95,11 @@ func (s Spec) withEnvironment(template *corev1.PodTemplateSpec, image, digest st
 		corev1.Volume{Name: scratchVolume, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
 	)
 	prepare := s.container("prepare", image)
-	// What "bundle-worker --version" says is kept as the container's message, for status.
+	// What "bundle-worker --version --json" says is kept as the container's message, for status.
 	prepare.Command = []string{"sh", "-ec", fmt.Sprintf(
 		"mkdir -p -m 0700 /scratch/tmp /scratch/home /scratch/home/bundle-env /scratch/cache\n"+
 			"install -m 0600 %s/%s /scratch/home/bundle-env/%s.yaml\n"+
-			"bundle-worker --version > /dev/termination-log", secretDir, environmentFile, s.Environment.Environment)}
+			"bundle-worker --version --json > /dev/termination-log", secretDir, environmentFile, s.Environment.Environment)}
 	prepare.Resources = requests("50m", "64Mi")
 	prepare.VolumeMounts = []corev1.VolumeMount{{Name: scratchVolume, MountPath: "/scratch"}, {Name: secretVolume, MountPath: secretDir, ReadOnly: true}}
 	spec.InitContainers = append(spec.InitContainers, prepare)

@@ -22,14 +22,15 @@ func Down(ctx context.Context, c *kube.Cluster, opt Options) ([]Change, error) {
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: c.Namespace}}
 	changes := []Change{}
 	now, err := there(ctx, c, namespace)
-	if err != nil || now == nil {
+	mayNot := notOurs(namespace, err)
+	if !mayNot && (err != nil || now == nil) {
 		return changes, err
 	}
 	found, err := strays(ctx, c, nil)
 	if err != nil {
 		return changes, err
 	}
-	if _, ours := now.GetLabels()[workspaceLabel]; ours {
+	if !mayNot && now.GetLabels()[workspaceLabel] != "" {
 		found = append(found, now)
 	}
 	for _, o := range found {

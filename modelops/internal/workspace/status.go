@@ -49,6 +49,9 @@ func Status(ctx context.Context, c *kube.Cluster, objects []kube.Object) (*State
 	state := &State{Namespace: c.Namespace, Components: []Component{}, Stale: []string{}}
 	for _, o := range objects {
 		now, err := there(ctx, c, o)
+		if notOurs(o, err) {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -92,6 +92,9 @@ func (s Spec) Namespace() string {
 	if s.Config.Namespace != "" {
 		return s.Config.Namespace
 	}
+	if compute := s.Environment.Compute; compute != nil && compute.Kubernetes != nil {
+		return compute.Kubernetes.Namespace
+	}
 	return "modelops-dask-" + s.Environment.Environment
 }
 

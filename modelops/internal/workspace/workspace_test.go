@@ -159,6 +159,12 @@ func TestCompute(t *testing.T) {
 	if diff := cmp.Diff(want, spec.Compute()); diff != "" {
 		t.Error(diff)
 	}
+	// Who has the environment file alone finds the same place.
+	spec.Config = config.Default().Workspace
+	spec.Environment.Compute = want
+	if diff := cmp.Diff(want, spec.Compute()); diff != "" {
+		t.Error(diff)
+	}
 }
 
 // Secrets are in the Secret, which is rendered when it is asked for, and nowhere else.
@@ -238,17 +244,22 @@ func TestNoStorage(t *testing.T) {
 	}
 }
 
-// Every container can be told from the other ends: none has a right but the one that gives
-// the node's directory away.
+// podsOf is the pattern of an object's pods; nil when it has none.
+func podsOf(o kube.Object) *corev1.PodTemplateSpec {
+	switch o := o.(type) {
+	case *appsv1.Deployment:
+		return &o.Spec.Template
+	case *corev1.PodTemplate:
+		return &o.Template
+	}
+	return nil
+}
+
+// No container has a right but the one that gives the node's directory away.
 func TestRights(t *testing.T) {
 	for _, o := range objects(t, configured(t, "")) {
-		var template corev1.PodTemplateSpec
-		switch o := o.(type) {
-		case *appsv1.Deployment:
-			template = o.Spec.Template
-		case *corev1.PodTemplate:
-			template = o.Template
-		default:
+		template := podsOf(o)
+		if template == nil {
 			continue
 		}
 		for _, c := range append(template.Spec.InitContainers, template.Spec.Containers...) {
@@ -260,6 +271,49 @@ func TestRights(t *testing.T) {
 			if !strings.Contains(c.Image, "@sha256:") || c.Resources.Limits.Memory().IsZero() || c.Resources.Requests.Cpu().IsZero() {
 				t.Errorf("%s %s: %+v", kube.Name(o), c.Name, c)
 			}
+		}
+	}
+}
+
+// A pod says what runs in it, which bundle-worker it has, and why it does not run.
+func TestPod(t *testing.T) {
+	waiting := func(reason, message string) corev1.ContainerState {
+		return corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}}
+	}
+	ended := func(code int32, message string) corev1.ContainerState {
+		return corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Reason: "Error", Message: message}}
+	}
+	digest := workerImage[strings.Index(workerImage, "@")+1:]
+	for name, test := range map[string]struct {
+		status corev1.PodStatus
+		want   Pod
+	}{
+		"current": {
+			corev1.PodStatus{Phase: corev1.PodRunning,
+				InitContainerStatuses: []corev1.ContainerStatus{{Name: "prepare", State: ended(0, `{"name":"bundle-worker","version":"v1.2.0","contract":"1.1"}`)}},
+				ContainerStatuses:     []corev1.ContainerStatus{{Name: "worker", ImageID: "docker-pullable://" + workerImage}}},
+			Pod{Phase: "Running", Digest: digest, Version: "v1.2.0", Speaks: "1.1", Current: true},
+		},
+		"older": {
+			corev1.PodStatus{Phase: corev1.PodRunning, ContainerStatuses: []corev1.ContainerStatus{{ImageID: "registry.example.org/modelops-worker@sha256:0000"}}},
+			Pod{Phase: "Running", Digest: "sha256:0000"},
+		},
+		"image": {
+			corev1.PodStatus{Phase: corev1.PodPending, InitContainerStatuses: []corev1.ContainerStatus{{State: waiting("ErrImagePull", "401 Unauthorized")}},
+				ContainerStatuses: []corev1.ContainerStatus{{State: waiting("PodInitializing", "")}}},
+			Pod{Phase: "Pending", Why: "ErrImagePull: 401 Unauthorized"},
+		},
+		"prepare": {
+			corev1.PodStatus{Phase: corev1.PodPending, InitContainerStatuses: []corev1.ContainerStatus{{Name: "prepare", State: ended(1, "mkdir: read-only")}}},
+			Pod{Phase: "Pending", Why: "prepare ended with 1: Error mkdir: read-only"},
+		},
+		"no node": {
+			corev1.PodStatus{Phase: corev1.PodPending, Conditions: []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Message: "0/3 nodes are available"}}},
+			Pod{Phase: "Pending", Why: "0/3 nodes are available"},
+		},
+	} {
+		if diff := cmp.Diff(test.want, podOf(&corev1.Pod{Status: test.status}, workerImage)); diff != "" {
+			t.Errorf("%s: %s", name, diff)
 		}
 	}
 }

@@ -69,7 +69,7 @@ func workspaceKeys() []Key {
 	keys := []Key{
 		{
 			Path: "workspace.namespace", Kind: contracts.KindString, Pattern: objectPattern,
-			Doc:  "The namespace. Absent: `modelops-dask-` and the environment's name",
+			Doc:  "The namespace. Absent: the one in the environment file, or `modelops-dask-` and the environment's name",
 			at:   func(c *Config) any { return &c.Workspace.Namespace },
 			rule: objectName,
 		},

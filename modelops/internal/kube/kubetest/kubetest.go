@@ -23,9 +23,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -41,7 +43,7 @@ import (
 const programs = "MODELOPS_TEST_KUBERNETES"
 
 // startTimeout bounds how long a program may take to answer, on a busy machine.
-const startTimeout = 1 * time.Minute
+const startTimeout = 2 * time.Minute
 
 // Options say what runs beside the API server.
 type Options struct {
@@ -195,20 +197,15 @@ func (c *Cluster) serve(etcd, address string, opt Options) error {
 	})
 }
 
-// kubeconfig has a context for each user.
+// kubeconfig has a context for each user, of their name.
 func (c *Cluster) kubeconfig(tokens map[string]string) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "apiVersion: v1\nkind: Config\ncurrent-context: %s\nclusters:\n", Admin)
-	fmt.Fprintf(&b, "- name: test\n  cluster: {server: %q, certificate-authority: %q}\n", c.Server, c.path("certificates/apiserver.crt"))
-	b.WriteString("users:\n")
-	for _, user := range []string{Admin, Nobody} {
-		fmt.Fprintf(&b, "- name: %s\n  user: {token: %q}\n", user, tokens[user])
+	var users, contexts strings.Builder
+	for _, user := range slices.Sorted(maps.Keys(tokens)) {
+		fmt.Fprintf(&users, "- name: %s\n  user: {token: %q}\n", user, tokens[user])
+		fmt.Fprintf(&contexts, "- name: %s\n  context: {cluster: test, user: %s}\n", user, user)
 	}
-	b.WriteString("contexts:\n")
-	for _, user := range []string{Admin, Nobody} {
-		fmt.Fprintf(&b, "- name: %s\n  context: {cluster: test, user: %s}\n", user, user)
-	}
-	return b.String()
+	return fmt.Sprintf("apiVersion: v1\nkind: Config\ncurrent-context: %s\nclusters:\n- name: test\n  cluster: {server: %q, certificate-authority: %q}\nusers:\n%scontexts:\n%s",
+		Admin, c.Server, c.path("certificates/apiserver.crt"), &users, &contexts)
 }
 
 // Place is the cluster as its administrator sees it, in a namespace.
@@ -263,6 +260,20 @@ func (c *Cluster) Account(t testing.TB, namespace, name string) string {
 		}
 	}
 	return dir
+}
+
+// As is the cluster as a service account sees it.
+func (c *Cluster) As(t testing.TB, namespace, name string) kube.Place {
+	t.Helper()
+	token, err := os.ReadFile(filepath.Join(c.Account(t, namespace, name), "token"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := os.WriteFile(file, []byte(c.kubeconfig(map[string]string{name: string(token)})), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return kube.Place{Kubeconfig: file, Context: name, Namespace: namespace}
 }
 
 // Pause stops the API server from answering until the returned function is called: the

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/modelops-suite/modelops-go/modelops/internal/kube"
@@ -53,7 +54,12 @@ func (c *Cluster) simulate(nodes int) error {
 				return fmt.Errorf("node %s is not ready", n.Name)
 			}
 		}
-		// Pods need the service account that the controllers make.
+		// Pods need the service account that the controllers make, and people the roles
+		// that they put together.
+		admin := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "admin"}}
+		if err := k.Get(context.Background(), admin); err != nil || len(admin.Rules) == 0 {
+			return errors.Join(err, errors.New("the role admin is empty"))
+		}
 		return k.Get(context.Background(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default", Namespace: "default"}})
 	})
 }
