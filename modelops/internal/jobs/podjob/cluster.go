@@ -22,7 +22,7 @@ type Cluster struct{ kube *kube.Cluster }
 func In(k *kube.Cluster) *Cluster { return &Cluster{k} }
 
 const (
-	lookTime = 10 * time.Second // how long the cluster may take to say how drivers stand
+	lookTime = 10 * time.Second // how long the cluster may take where there is another way
 	goneTime = time.Minute      // how long an earlier Job may take to be gone
 	gonePoll = 500 * time.Millisecond
 )
@@ -34,6 +34,7 @@ func (c *Cluster) Check(ctx context.Context, job *jobs.Job) error {
 	if err != nil {
 		return err
 	}
+	made.Name += "-check" // that of an earlier start may be there
 	return c.kube.Create(ctx, made, kube.ApplyOptions{DryRun: true})
 }
 
@@ -130,6 +131,8 @@ func (c *Cluster) Look(ctx context.Context, id string) (map[string]jobs.Sighting
 // Stop removes the Job of a job: its pod is told to stop, and ended after its time of
 // grace. That there is none is no error.
 func (c *Cluster) Stop(ctx context.Context, id string) error {
+	ctx, stop := context.WithTimeout(ctx, lookTime)
+	defer stop()
 	_, err := c.kube.Delete(ctx, &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: id, Namespace: c.kube.Namespace}})
 	return err
 }

@@ -57,6 +57,9 @@ func TestKubernetesStart(t *testing.T) {
 			t.Errorf("start %d: the same Job as before: %v", start, same)
 		}
 		uid = string(there.UID)
+		if err := c.Check(t.Context(), of); err != nil {
+			t.Errorf("checking while there is one: %v", err)
+		}
 	}
 	if seen, err := c.Look(t.Context(), jobs.NewID()); err != nil || len(seen) != 0 {
 		t.Errorf("of another job there is %+v, %v", seen, err)
