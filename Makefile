@@ -12,7 +12,7 @@ RACE    := $(if $(shell command -v $${CC:-gcc} 2>/dev/null || command -v cc 2>/d
 PACKAGES = $(foreach m,$(MODULES),./$(m)/...)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-dask test check bench bench-go bench-peers tidy docs cross peers readers azurite s3 pulumi test-azure clean
+.PHONY: help build demo demo-dask test check bench bench-go bench-peers tidy docs cross peers readers azurite s3 pulumi test-azure images images-push images-lock test-images clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -124,6 +124,25 @@ cross: ## compile the CLIs for Linux, macOS and Windows, the worker for Linux an
 		CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch $(GO) build -trimpath -ldflags '-s -w' -o $$out/ \
 			./modelops/cmd/mops ./modelops/cmd/mops-cloud ./modelops-bundle/cmd/modelops-bundle $$worker; \
 	done
+
+images: ## build the images of worker, scheduler and driver with docker, podman or buildah: docs/images.md
+	@GO="$(GO)" sh scripts/images.sh build
+
+images-push: ## push them, and write their digests into images.lock (IMAGES_PREFIX=registry.example.org/team)
+	@sh scripts/images.sh push
+
+images-lock: ## lock anew the packages of the images that modelops/images/requirements/*.in ask for
+	@mkdir -p .cache/images
+	python3 -m venv .cache/images/uv
+	.cache/images/uv/bin/python -m pip install --quiet --disable-pip-version-check $$(grep ^uv== modelops/images/requirements/worker.in)
+	@cd modelops/images/requirements && for lock in worker scheduler; do \
+		../../../.cache/images/uv/bin/uv pip compile --quiet --no-config --python-version 3.13 --python-platform linux --generate-hashes \
+			--no-annotate --only-binary :all: --custom-compile-command "make images-lock" --output-file $$lock.txt $$lock.in || exit 1; \
+	done
+
+test-images: build azurite ## build the images with buildah, one of them twice, look into them and run a job in them; as root
+	MODELOPS_TEST_BIN=$(CURDIR)/$(BIN) MODELOPS_TEST_DASK=$(CURDIR)/.cache/dask MODELOPS_TEST_AZURITE=$(CURDIR)/$(AZURITE) \
+		MODELOPS_TEST_IMAGES=$(CURDIR)/.cache/images $(GO) test -count=1 -timeout 60m -v ./modelops/images
 
 clean: ## remove what was built here
 	rm -rf $(BIN) .cache .demo
