@@ -151,8 +151,9 @@ images-lock: ## lock anew the packages of the images that modelops/images/requir
 			--no-annotate --only-binary :all: --custom-compile-command "make images-lock" --output-file $$lock.txt $$lock.in || exit 1; \
 	done
 
-test-images: build ## build the images twice with buildah, look into them and run tasks in them; some minutes, as root
-	MODELOPS_TEST_BIN=$(CURDIR)/$(BIN) MODELOPS_TEST_IMAGES=$(CURDIR)/.cache/images $(GO) test -count=1 -timeout 30m -v ./modelops/images
+test-images: build azurite ## build the images with buildah, one of them twice, look into them and run a job in them; as root
+	MODELOPS_TEST_BIN=$(CURDIR)/$(BIN) MODELOPS_TEST_DASK=$(CURDIR)/.cache/dask MODELOPS_TEST_AZURITE=$(CURDIR)/$(AZURITE) \
+		MODELOPS_TEST_IMAGES=$(CURDIR)/.cache/images $(GO) test -count=1 -timeout 60m -v ./modelops/images
 
 clean: ## remove what was built here
 	rm -rf $(BIN) .cache .demo

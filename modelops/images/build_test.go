@@ -35,11 +35,11 @@ func TestImages(t *testing.T) {
 		t.Fatalf("one commit gave %s, and then %s", first["worker"], again["worker"])
 	}
 	for _, name := range []string{"worker", "scheduler", "driver"} {
-		t.Run(name, func(t *testing.T) { y.inspect(t, name, first[name]) })
+		t.Run(name, func(t *testing.T) { y.in(t).inspect(name, first[name]) })
 	}
-	t.Run("compose", y.compose)
-	t.Run("task", y.task)
-	t.Run("job", y.job)
+	t.Run("compose", func(t *testing.T) { y.in(t).compose() })
+	t.Run("task", func(t *testing.T) { y.in(t).task() })
+	t.Run("job", func(t *testing.T) { y.in(t).job() })
 }
 
 // canary stands for every secret that a machine that builds images may have about it.
@@ -77,6 +77,13 @@ func newYard(t *testing.T) *yard {
 	y.write("storage.conf", fmt.Sprintf("[storage]\ndriver = \"vfs\"\ngraphroot = %q\nrunroot = %q\n", filepath.Join(kept, "storage"), filepath.Join(kept, "run")))
 	y.makeBase(filepath.Join(kept, "base"))
 	return y
+}
+
+// in is the same yard for a part of the test, which fails for itself.
+func (y *yard) in(t *testing.T) *yard {
+	part := *y
+	part.t = t
+	return &part
 }
 
 func (y *yard) write(name, text string) {
@@ -199,7 +206,8 @@ func (y *yard) image(name string) config {
 }
 
 // inspect holds what the registry has against what is promised of an image.
-func (y *yard) inspect(t *testing.T, name, digest string) {
+func (y *yard) inspect(name, digest string) {
+	t := y.t
 	var m manifest
 	decode(t, y.fetch(t, name, "manifests", digest), &m)
 	raw := y.fetch(t, name, "blobs", m.Config.Digest)
@@ -294,7 +302,8 @@ func (y *yard) fetch(t *testing.T, name, kind, digest string) []byte {
 }
 
 // compose has the loader of Compose itself read the composition, against its schema.
-func (y *yard) compose(t *testing.T) {
+func (y *yard) compose() {
+	t := y.t
 	cmd := y.command("go", "run", "-mod=readonly", ".", filepath.Join(checkout(t), "modelops/images/compose.yaml"))
 	cmd.Dir = filepath.Join(cmd.Dir, "modelops/images/testdata/composeload")
 	cmd.Env = append(cmd.Env, "GOWORK=off")

@@ -94,16 +94,12 @@ func locked(t *testing.T, name string) map[string]string {
 	return versions
 }
 
-// The environment file of the composition is one that our programs take as it is, and the
-// container that it names is the one that the composition makes.
+// The environment files of the composition are ones that our programs take as they are, for
+// the same storage, and its container is what the composition makes.
 func TestComposeEnvironment(t *testing.T) {
-	data, err := os.ReadFile("compose/environment.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	env, warnings, err := contracts.ParseEnvironment("environment.yaml", data)
-	if err != nil || len(warnings) > 0 {
-		t.Fatalf("%v, %v", err, warnings)
+	env, inside := environment(t, "environment"), environment(t, "worker")
+	if env.Storage.Container != inside.Storage.Container || inside.Compute != nil {
+		t.Errorf("%+v, %+v", env.Storage, inside)
 	}
 	server := azuritetest.Start(t)
 	env.Storage.Endpoint = server.Endpoint
@@ -122,6 +118,21 @@ func TestComposeEnvironment(t *testing.T) {
 	if err := store.Put(t.Context(), "after", strings.NewReader("x")); err != nil {
 		t.Error(err)
 	}
+}
+
+// environment is an environment file of the composition.
+func environment(t *testing.T, name string) *contracts.BundleEnvironment {
+	t.Helper()
+	file := filepath.Join("compose", name+".yaml")
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	env, warnings, err := contracts.ParseEnvironment(file, data)
+	if err != nil || len(warnings) > 0 {
+		t.Fatalf("%v, %v", err, warnings)
+	}
+	return env
 }
 
 // Dask's own processes, of the version that the images have: a worker that is told to end

@@ -26,10 +26,11 @@ const user = 1000
 // container is an image that is run by buildah, in a chroot on this machine's network.
 type container struct {
 	*yard
-	t          *testing.T
-	id, root   string
-	entrypoint []string
-	options    []string
+	t        *testing.T
+	id, root string
+	options  []string // of buildah run, each a flag and its value
+
+	entrypoint, environment []string // the image's
 }
 
 // start makes a container of an image, which is removed with the test. Volumes are
@@ -40,7 +41,11 @@ func (y *yard) start(t *testing.T, name string, volumes map[string]string, envir
 	c := &container{yard: y, t: t, id: y.ok("buildah", "from", "--quiet", "--pull-never", image)}
 	t.Cleanup(func() { y.command("buildah", "rm", c.id).Run() })
 	c.root = y.ok("buildah", "mount", c.id)
-	c.entrypoint = y.image(image).Config.Entrypoint
+	own := y.image(image).Config
+	c.entrypoint, c.environment = own.Entrypoint, own.Env
+	for place := range own.Volumes { // buildah would put an empty one over that which is given
+		y.ok("buildah", "config", "--volume", place+"-", c.id)
+	}
 	for place, dir := range volumes {
 		c.options = append(c.options, "--volume", dir+":"+place)
 	}
@@ -105,24 +110,27 @@ for place in os.listdir("/"):
                 print(directory)
 `
 
-// task has a worker run a task of a bundle, with nothing but its volumes to write to.
-func (y *yard) task(t *testing.T) {
+// task has a worker run a task of a bundle: as buildah runs it, and with a root that is
+// read-only.
+func (y *yard) task() {
+	t := y.t
 	_, ref := y.project(t)
 	c := y.start(t, "worker", map[string]string{"/var/cache/modelops": y.volume(t, "task-cache"), "/tmp": y.volume(t, "task-tmp")}, "MODELOPS_BUNDLE_REGISTRY="+y.registry)
-	before := files(t, c.root)
-	cmd := c.command("bundle-worker", "exec")
-	cmd.Stdin = strings.NewReader(fmt.Sprintf(`{"bundle_ref": %q, "entrypoint": "model.sir/baseline", "seed": 1, "outputs": null,
-		"params": {"param_id": "761edf35ca1634d79a760bfa7030cf07e72a3559b3cdb0c56d20557de35b1e07", "values": {"beta": 0.3, "gamma": 0.1}}}`, ref))
-	var result struct {
-		Outputs map[string]json.RawMessage
-		Error   json.RawMessage
+	for name, command := range map[string]func(...string) *exec.Cmd{"buildah": c.command, "read-only": c.readOnly} {
+		cmd := command("/opt/modelops/bin/bundle-worker", "exec")
+		cmd.Stdin = strings.NewReader(fmt.Sprintf(`{"bundle_ref": %q, "entrypoint": "model.sir/baseline", "seed": 1, "outputs": null,
+			"params": {"param_id": "761edf35ca1634d79a760bfa7030cf07e72a3559b3cdb0c56d20557de35b1e07", "values": {"beta": 0.3, "gamma": 0.1}}}`, ref))
+		var result struct {
+			Outputs map[string]json.RawMessage
+			Error   json.RawMessage
+		}
+		decode(t, []byte(y.run(cmd)), &result)
+		if len(result.Outputs) == 0 || len(result.Error) > 0 && string(result.Error) != "null" {
+			t.Errorf("%s: %+v, %s", name, result, result.Error)
+		}
 	}
-	decode(t, []byte(y.run(cmd)), &result)
-	if len(result.Outputs) == 0 || len(result.Error) > 0 && string(result.Error) != "null" {
-		t.Errorf("%+v, %s", result, result.Error)
-	}
-	if after := files(t, c.root); !slices.Equal(before, after) {
-		t.Errorf("the task wrote to the root: %v", slices.DeleteFunc(after, func(f string) bool { return slices.Contains(before, f) }))
+	if words, err := c.readOnly("/bin/sh", "-c", "echo x > /home/modelops/file").CombinedOutput(); err == nil || !strings.Contains(string(words), "Read-only") {
+		t.Errorf("the root is not read-only: %v, %s", err, words)
 	}
 	for _, words := range [][]string{{"uv", "--version"}, {"git", "--version"}, {"bundle-worker", "version"}} {
 		y.run(c.command(words...))
@@ -138,30 +146,29 @@ func (y *yard) task(t *testing.T) {
 	}
 }
 
-// files are the files of a root, with their sizes and times.
-func files(t *testing.T, root string) []string {
-	t.Helper()
-	var all []string
-	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
+// readOnly is a command in the container whose root is mounted read-only, which buildah has
+// no way to do in a chroot.
+func (c *container) readOnly(args ...string) *exec.Cmd {
+	script := []string{"set -e", "mount --make-rprivate /", `mount --bind "$0" "$0"`, `mount -o remount,bind,ro "$0"`,
+		`mount --rbind /dev "$0/dev"`, `mount -t proc proc "$0/proc"`}
+	environ := []string{"-i"}
+	for option := range slices.Chunk(c.options, 2) {
+		switch dir, place, _ := strings.Cut(option[1], ":"); option[0] {
+		case "--volume":
+			script = append(script, fmt.Sprintf("mount --bind '%s' \"$0%s\"", dir, place))
+		case "--env":
+			environ = append(environ, option[1])
 		}
-		info, err := entry.Info()
-		if err != nil {
-			return err
-		}
-		all = append(all, fmt.Sprintf("%s %d %s", strings.TrimPrefix(path, root), info.Size(), info.ModTime()))
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
-	return all
+	script = append(script, fmt.Sprintf(`exec chroot --userspec=%d:%d "$0" /usr/bin/env "$@"`, user, user))
+	environ = append(environ, c.environment...)
+	return c.yard.command("unshare", slices.Concat([]string{"--mount", "sh", "-c", strings.Join(script, "\n"), c.root}, environ, args)...)
 }
 
 // job has the driver's image run a job on a cluster of the other two, whose storage is the
 // composition's, and then tells a worker to end.
-func (y *yard) job(t *testing.T) {
+func (y *yard) job() {
+	t := y.t
 	storage := azuritetest.Start(t)
 	y.ok("python3", "modelops/images/compose/container.py", storage.Endpoint, "bundle-blobs")
 	scheduler := "tcp://127.0.0.1:" + free(t)
