@@ -149,12 +149,23 @@ func firstPools(all contents, t *thing, did func(operation, id string)) {
 	}
 }
 
+// pools are those of a cluster, by name. Roles that are given in it lie in it too.
+func (all contents) pools(cluster string) []*thing {
+	var pools []*thing
+	for _, id := range slices.Sorted(slices.Values(all.children(cluster))) {
+		if t := all[id]; t.Type == containerService+"AgentPool" {
+			pools = append(pools, t)
+		}
+	}
+	return pools
+}
+
 // withPools are a cluster's inputs with the pools that it has.
 func withPools(all contents, t *thing) map[string]any {
 	inputs := maps.Clone(t.Inputs)
 	profiles := []any{}
-	for _, id := range slices.Sorted(slices.Values(all.children(t.ID))) {
-		profile := maps.Clone(all[id].Inputs)
+	for _, pool := range all.pools(t.ID) {
+		profile := maps.Clone(pool.Inputs)
 		profile["name"] = profile["agentPoolName"]
 		for _, key := range []string{"resourceGroupName", "resourceName", "agentPoolName"} {
 			delete(profile, key)
@@ -201,9 +212,8 @@ func changePool(_ contents, t *thing, inputs map[string]any) error {
 
 // removePool refuses to leave a cluster without a system pool.
 func removePool(all contents, t *thing) error {
-	above := parent(t.ID)
-	for _, id := range all.children(above) {
-		if other := all[id]; other != t && other.Inputs["mode"] == "System" {
+	for _, other := range all.pools(parent(t.ID)) {
+		if other != t && other.Inputs["mode"] == "System" {
 			return nil
 		}
 	}
