@@ -64,7 +64,7 @@ func TestClusterLife(t *testing.T) {
 	t.Parallel()
 	b := withCluster(t)
 	state := b.up()
-	if state.Cluster == nil || state.Cluster.Name != "modelops-dev-aks-a1f2" || state.Cluster.Context != "modelops-dev-aks-a1f2-admin" {
+	if state.Cluster == nil || state.Cluster.Name != "modelops-dev-aks-a1f2" || state.Cluster.Context != "modelops-dev-aks-a1f2" {
 		t.Fatalf("%+v", state.Cluster)
 	}
 	for _, e := range b.events {
@@ -188,7 +188,7 @@ func TestClusterAdopt(t *testing.T) {
 	b.Set(t, theirs)
 	b.settings.Cluster.Name, b.settings.Cluster.Existing, b.settings.Cluster.Adopt = "team-aks", true, id
 	state := b.up()
-	if state.Cluster == nil || state.Cluster.Context != "team-aks-admin" {
+	if state.Cluster == nil || state.Cluster.Context != "team-aks" {
 		t.Fatal(state.Cluster, state.Notes)
 	}
 	want := append([]string{"authorization:RoleAssignment", "authorization:RoleAssignment", "containerservice/v20240501:ManagedCluster", "managedidentity:FederatedIdentityCredential",

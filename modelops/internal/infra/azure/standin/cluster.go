@@ -9,10 +9,9 @@ import (
 	"strings"
 )
 
-// The version of the API that clusters are served by, and its functions.
+// The version of the API that clusters are served by, and its function.
 const (
 	containerService = "azure-native:containerservice/v20240501:"
-	adminCall        = containerService + "listManagedClusterAdminCredentials"
 	userCall         = containerService + "listManagedClusterUserCredentials"
 )
 
@@ -241,23 +240,20 @@ func federate(all contents, made *thing) error {
 	return nil
 }
 
-// kubeconfig is how to reach a cluster: with its administrator's token, or as somebody
-// whom a program signs in.
-func kubeconfig(t *thing, admin bool) (map[string]any, error) {
+// kubeconfig is how to reach a cluster: with a token of its own, or, where its users are
+// the directory's, as somebody whom a program signs in.
+func kubeconfig(t *thing) (map[string]any, error) {
 	if t == nil {
 		return nil, failure(404, "ResourceNotFound", "The cluster was not found.")
 	}
-	if disabled, _ := t.Inputs["disableLocalAccounts"].(bool); admin && disabled {
-		return nil, failure(400, "BadRequest", "Getting static credential is not allowed because this cluster is set to disable local accounts.")
-	}
-	return map[string]any{"kubeconfigs": []any{map[string]any{"name": "clusterAdmin", "value": base64.StdEncoding.EncodeToString(kubeconfigText(t, admin))}}}, nil
+	return map[string]any{"kubeconfigs": []any{map[string]any{"name": "clusterUser", "value": base64.StdEncoding.EncodeToString(kubeconfigText(t))}}}, nil
 }
 
-func kubeconfigText(t *thing, admin bool) []byte {
+func kubeconfigText(t *thing) []byte {
 	name := t.ID[strings.LastIndex(t.ID, "/")+1:]
-	context, sign := name, `{exec: {apiVersion: client.authentication.k8s.io/v1beta1, command: kubelogin, args: [get-token]}}`
-	if admin {
-		context, sign = name+"-admin", "{token: "+t.Keys[0]+"}"
+	sign := "{token: " + t.Keys[0] + "}"
+	if t.Inputs["aadProfile"] != nil {
+		sign = `{exec: {apiVersion: client.authentication.k8s.io/v1beta1, command: kubelogin, args: [get-token]}}`
 	}
 	return fmt.Appendf(nil, `apiVersion: v1
 kind: Config
@@ -268,5 +264,5 @@ contexts:
 current-context: %s
 users:
 - {name: them, user: %s}
-`, name, name, context, name, context, sign)
+`, name, name, name, name, name, sign)
 }
