@@ -157,7 +157,6 @@ func TestClusterRefused(t *testing.T) {
 		_, err := b.provider().Preview(t.Context())
 		b.refused(err, contracts.CodeConflict, append(row.words, "nothing was changed")...)
 	}
-	b.settings.Cluster.NodePools = []config.NodePool{config.DefaultPools()[0]}
 	_, err := b.provider().Up(t.Context())
 	b.refused(err, contracts.CodeConflict, "nothing was changed")
 	b.settings = good
