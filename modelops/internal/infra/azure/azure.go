@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra/engine"
 )
@@ -342,16 +343,13 @@ func listed(keys []string) string {
 
 // Unlock breaks the locks that updates left which were killed, and says whose they were.
 func (p *Provider) Unlock(ctx context.Context) (broken []string, err error) {
-	stacks := []engine.Stack{p.data()}
-	if found, err := p.engine.Status(ctx, p.cluster()); err == nil && found.Exists {
-		stacks = append(stacks, p.cluster())
-	}
-	for _, s := range stacks {
+	for _, s := range []engine.Stack{p.data(), p.cluster()} {
 		locks, err := p.engine.Unlock(ctx, s)
 		for _, l := range locks {
 			broken = append(broken, l.String())
 		}
-		if err != nil {
+		// An environment without a cluster has no such stack.
+		if e := contracts.AsError(err); e != nil && !(s.Name == p.cluster().Name && e.Code == contracts.CodeNotFound) {
 			return broken, err
 		}
 	}
