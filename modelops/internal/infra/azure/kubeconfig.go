@@ -36,7 +36,7 @@ func (p *Provider) clusterStatus(ctx context.Context, state *infra.State) error 
 	}
 	var unread error
 	if state.Cluster, unread = clusterOf(id, outputs); unread != nil {
-		state.Notes = append(state.Notes, unread.Error())
+		state.Notes = append(state.Notes, "the cluster is there, and not all that it needs: "+contracts.AsError(unread).Message)
 	}
 	return nil
 }

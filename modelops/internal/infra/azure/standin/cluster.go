@@ -70,7 +70,7 @@ func clusterKinds(group, location, tags property) map[string]kind {
 			properties: map[string]property{"resourceGroupName": group, "resourceName": must(text(`[a-zA-Z0-9][a-zA-Z0-9_-]{2,127}`)), "location": location, "tags": tags},
 			replaces:   []string{"resourceGroupName", "resourceName", "location"},
 			outputs: func(t *thing, _ string) map[string]any {
-				return map[string]any{"principalId": t.Self, "clientId": "c" + t.Self[1:], "tenantId": tenant}
+				return map[string]any{"principalId": t.Self, "clientId": clientOf(t.Self), "tenantId": tenant}
 			},
 		},
 		"azure-native:managedidentity:FederatedIdentityCredential": {
@@ -265,4 +265,13 @@ current-context: %s
 users:
 - {name: them, user: %s}
 `, name, name, name, name, name, sign)
+}
+
+// clientOf is the client ID of an identity: another one than its object's. There is none
+// of one that was not made.
+func clientOf(self string) string {
+	if self == "" {
+		return ""
+	}
+	return "c" + self[1:]
 }
