@@ -295,11 +295,13 @@ func (p *Provider) Refresh(ctx context.Context) (*infra.State, error) {
 		if found, err := p.engine.Status(ctx, s); err == nil && !found.Exists {
 			continue
 		}
+		result, err := p.refresh(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		all.Changes, all.Recovered = append(all.Changes, result.Changes...), append(all.Recovered, result.Recovered...)
 		differing, err := p.compare(ctx, s, all)
 		if err != nil {
-			if len(all.Changes)+len(all.Recovered) == 0 {
-				return nil, err
-			}
 			return p.after(ctx, all, err)
 		}
 		drift = append(drift, differing...)
@@ -314,14 +316,9 @@ func (p *Provider) Refresh(ctx context.Context) (*infra.State, error) {
 	return state, nil
 }
 
-// compare makes a stack's record agree with Azure, adds what it did to all, and answers
-// with what Up would do then.
+// compare is what Up would do to a stack. When that is nothing, the stack's keys are read
+// anew, and what that changes is added to all.
 func (p *Provider) compare(ctx context.Context, s engine.Stack, all *engine.Result) ([]engine.Change, error) {
-	result, err := p.refresh(ctx, s)
-	if err != nil {
-		return nil, err
-	}
-	all.Changes, all.Recovered = append(all.Changes, result.Changes...), append(all.Recovered, result.Recovered...)
 	drift, err := p.plan(ctx, s)
 	if err != nil || len(drift) > 0 {
 		return drift, err
