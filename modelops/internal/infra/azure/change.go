@@ -61,6 +61,11 @@ func unchangeable(what string, keys []string, hint string) error {
 		Message: fmt.Sprintf("the configuration cannot be had without replacing %s%s; nothing was changed", what, listed(keys)), Hint: hint}
 }
 
+// halves says whether a change is the deletion that a replacement begins with.
+func halves(c engine.Change, all []engine.Change) bool {
+	return c.Op == engine.Delete && slices.ContainsFunc(all, func(other engine.Change) bool { return other.URN == c.URN && other.Op == engine.Replace })
+}
+
 // uncertain says whether a change is one that a preview foresees only because it does not
 // know what an update of the cluster, or of an identity, leaves as it is.
 func uncertain(c engine.Change, all []engine.Change) bool {

@@ -41,7 +41,7 @@ func (b *builder) cluster() error {
 	if err := b.workerIdentity(issuer); err != nil {
 		return err
 	}
-	if b.Cluster.Auth != config.Identity {
+	if b.Cluster.Auth != config.Identity { // or it is somebody else's
 		return nil
 	}
 	who, err := b.who()
@@ -300,23 +300,21 @@ func spelled(m map[string]any, key string) any {
 	return nil
 }
 
-// kubeconfig is how programs reach the cluster.
+// kubeconfig is how programs reach the cluster: with a certificate, or, where its users are
+// Azure's, by a program that signs in.
 func (b *builder) kubeconfig(id string) (string, error) {
 	group, name := split(id)
-	call := adminCall
-	if b.Cluster.Auth == config.Identity {
-		call = userCall
-	}
 	var found struct {
 		Kubeconfigs []struct {
 			Value string `pulumi:"value"` // base 64
 		} `pulumi:"kubeconfigs"`
 	}
 	args := struct {
-		Group string `pulumi:"resourceGroupName"`
-		Name  string `pulumi:"resourceName"`
-	}{group, name}
-	if err := b.Invoke(call, &args, &found, pulumi.Provider(b.provider), pulumi.Version(pluginVersion)); err != nil {
+		Group  string `pulumi:"resourceGroupName"`
+		Name   string `pulumi:"resourceName"`
+		Format string `pulumi:"format"`
+	}{group, name, "exec"}
+	if err := b.Invoke(userCall, &args, &found, pulumi.Provider(b.provider), pulumi.Version(pluginVersion)); err != nil {
 		return "", err
 	}
 	if len(found.Kubeconfigs) == 0 {
@@ -324,7 +322,7 @@ func (b *builder) kubeconfig(id string) (string, error) {
 	}
 	text, err := base64.StdEncoding.DecodeString(found.Kubeconfigs[0].Value)
 	if err != nil {
-		return "", fmt.Errorf("the kubeconfig of cluster %s is not in base 64", name)
+		return "", fmt.Errorf("the kubeconfig of cluster %s is not in base64", name)
 	}
 	return string(text), nil
 }

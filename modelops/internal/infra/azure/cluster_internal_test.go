@@ -165,6 +165,9 @@ func TestClusterProgram(t *testing.T) {
 	if got, err = register(t, "{auth: identity}", nil); err != nil || got["cluster-access"]["principalId"] != "me" {
 		t.Error(got["cluster-access"], err)
 	}
+	if got, err = register(t, "{existing: true, name: theirs}", nil); err != nil || got["cluster-access"] != nil || got["cluster"] != nil {
+		t.Error("what is theirs is changed", err)
+	}
 }
 
 // The identity of the nodes is found however Azure's versions spell it, or said not to be.
@@ -199,6 +202,10 @@ func TestSignIn(t *testing.T) {
 	exec := user["user"].(map[string]any)["exec"].(map[string]any)
 	if user["name"] != "u" || exec["command"] != "mops" || got["current-context"] != "dev" || strings.Contains(string(text), "kubelogin") {
 		t.Error(string(text))
+	}
+	const certificate = "current-context: dev\nusers: [{name: u, user: {token: t}}]\n"
+	if text, err = signIn(certificate); err != nil || text != certificate {
+		t.Error(text, err)
 	}
 	for _, wrong := range []string{"", "x", "current-context: --kubeconfig", "token: secret"} {
 		_, err := currentContext(wrong)

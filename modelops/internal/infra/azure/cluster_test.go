@@ -64,7 +64,7 @@ func TestClusterLife(t *testing.T) {
 	t.Parallel()
 	b := withCluster(t)
 	state := b.up()
-	if state.Cluster == nil || state.Cluster.Name != "modelops-dev-aks-a1f2" || state.Cluster.Context != "modelops-dev-aks-a1f2-admin" {
+	if state.Cluster == nil || state.Cluster.Name != "modelops-dev-aks-a1f2" || state.Cluster.Context != "modelops-dev-aks-a1f2" {
 		t.Fatalf("%+v", state.Cluster)
 	}
 	for _, e := range b.events {
@@ -157,7 +157,6 @@ func TestClusterRefused(t *testing.T) {
 		_, err := b.provider().Preview(t.Context())
 		b.refused(err, contracts.CodeConflict, append(row.words, "nothing was changed")...)
 	}
-	b.settings.Cluster.NodePools = []config.NodePool{config.DefaultPools()[0]}
 	_, err := b.provider().Up(t.Context())
 	b.refused(err, contracts.CodeConflict, "nothing was changed")
 	b.settings = good
@@ -188,7 +187,7 @@ func TestClusterAdopt(t *testing.T) {
 	b.Set(t, theirs)
 	b.settings.Cluster.Name, b.settings.Cluster.Existing, b.settings.Cluster.Adopt = "team-aks", true, id
 	state := b.up()
-	if state.Cluster == nil || state.Cluster.Context != "team-aks-admin" {
+	if state.Cluster == nil || state.Cluster.Context != "team-aks" {
 		t.Fatal(state.Cluster, state.Notes)
 	}
 	want := append([]string{"authorization:RoleAssignment", "authorization:RoleAssignment", "containerservice/v20240501:ManagedCluster", "managedidentity:FederatedIdentityCredential",

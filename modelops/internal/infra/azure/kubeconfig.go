@@ -9,7 +9,6 @@ import (
 
 	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra"
-	"github.com/modelops-suite/modelops-go/modelops/internal/infra/config"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra/engine"
 )
 
@@ -37,7 +36,7 @@ func (p *Provider) clusterStatus(ctx context.Context, state *infra.State) error 
 	}
 	var unread error
 	if state.Cluster, unread = clusterOf(id, outputs); unread != nil {
-		state.Notes = append(state.Notes, unread.Error())
+		state.Notes = append(state.Notes, "the cluster is there, and not all that it needs: "+contracts.AsError(unread).Message)
 	}
 	return nil
 }
@@ -85,27 +84,32 @@ func (p *Provider) Kubeconfig(ctx context.Context) (contracts.Secret, error) {
 	if _, err := currentContext(text); err != nil {
 		return "", err
 	}
-	if p.settings.Cluster != nil && p.settings.Cluster.Auth == config.Identity {
-		return signIn(text)
-	}
-	return contracts.Secret(text), nil
+	return signIn(text)
 }
 
 // signIn is a kubeconfig whose users sign in with this suite, where Azure's wants another
-// program that would have to be there.
+// program that would have to be there. One with a certificate stays as it is.
 func signIn(kubeconfig string) (contracts.Secret, error) {
 	var document map[string]any
 	if err := yaml.Unmarshal([]byte(kubeconfig), &document); err != nil {
 		return "", unbelieved("the output " + outKubeconfig + " is not a kubeconfig")
 	}
+	changed := false
 	users, _ := document["users"].([]any)
 	for _, u := range users {
-		if user, ok := u.(map[string]any); ok {
-			user["user"] = map[string]any{"exec": map[string]any{
-				"apiVersion": "client.authentication.k8s.io/v1", "command": "mops", "args": []string{"infra", "token"},
-				"interactiveMode": "Never", "provideClusterInfo": false, "installHint": "mops has to be on PATH",
-			}}
+		named, _ := u.(map[string]any)
+		user, _ := named["user"].(map[string]any)
+		if user["exec"] == nil {
+			continue
 		}
+		changed = true
+		user["exec"] = map[string]any{
+			"apiVersion": "client.authentication.k8s.io/v1", "command": "mops", "args": []string{"infra", "token"},
+			"interactiveMode": "Never", "provideClusterInfo": false, "installHint": "mops has to be on PATH",
+		}
+	}
+	if !changed {
+		return contracts.Secret(kubeconfig), nil
 	}
 	text, err := yaml.Marshal(document)
 	return contracts.Secret(text), err

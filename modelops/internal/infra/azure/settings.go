@@ -74,7 +74,6 @@ const (
 	// A version of Azure's API that has an overlay network; the plugin's default has not.
 	clusterType    = "azure-native:containerservice/v20240501:ManagedCluster"
 	poolType       = "azure-native:containerservice/v20240501:AgentPool"
-	adminCall      = "azure-native:containerservice/v20240501:listManagedClusterAdminCredentials"
 	userCall       = "azure-native:containerservice/v20240501:listManagedClusterUserCredentials"
 	identityType   = "azure-native:managedidentity:UserAssignedIdentity"
 	federationType = "azure-native:managedidentity:FederatedIdentityCredential"

@@ -92,7 +92,7 @@ func (c Cluster) Pools() []NodePool {
 func (c *Config) checkCluster(l *problems) {
 	var making []string
 	for _, key := range clusterKeys() {
-		if !slices.Contains([]string{"name", "existing", "resource_group", "auth"}, key.Name()) {
+		if !slices.Contains([]string{"name", "existing", "resource_group"}, key.Name()) {
 			making = append(making, key.Name())
 		}
 	}

@@ -152,10 +152,13 @@ func (c Cloud) Unmet(t testing.TB) bool {
 // Paused are the processes around an operation that waits.
 type Paused struct{ Plugin, Engine int }
 
+// longest bounds the wait for an operation: a cluster's come after those of the data.
+const longest = 5 * time.Minute
+
 // AwaitPause waits until an operation waits; false when done is closed first.
 func (c Cloud) AwaitPause(t testing.TB, done <-chan struct{}) (Paused, bool) {
 	t.Helper()
-	tick, deadline := time.NewTicker(5*time.Millisecond), time.After(time.Minute)
+	tick, deadline := time.NewTicker(5*time.Millisecond), time.After(longest)
 	defer tick.Stop()
 	for {
 		if data, err := os.ReadFile(c.path("paused")); err == nil {
@@ -170,7 +173,7 @@ func (c Cloud) AwaitPause(t testing.TB, done <-chan struct{}) (Paused, bool) {
 		case <-done:
 			return Paused{}, false
 		case <-deadline:
-			t.Fatal("nothing paused within a minute")
+			t.Fatal("nothing paused within " + longest.String())
 		}
 	}
 }

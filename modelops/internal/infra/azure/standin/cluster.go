@@ -9,10 +9,9 @@ import (
 	"strings"
 )
 
-// The version of the API that clusters are served by, and its functions.
+// The version of the API that clusters are served by, and its function.
 const (
 	containerService = "azure-native:containerservice/v20240501:"
-	adminCall        = containerService + "listManagedClusterAdminCredentials"
 	userCall         = containerService + "listManagedClusterUserCredentials"
 )
 
@@ -71,7 +70,7 @@ func clusterKinds(group, location, tags property) map[string]kind {
 			properties: map[string]property{"resourceGroupName": group, "resourceName": must(text(`[a-zA-Z0-9][a-zA-Z0-9_-]{2,127}`)), "location": location, "tags": tags},
 			replaces:   []string{"resourceGroupName", "resourceName", "location"},
 			outputs: func(t *thing, _ string) map[string]any {
-				return map[string]any{"principalId": t.Self, "clientId": "c" + t.Self[1:], "tenantId": tenant}
+				return map[string]any{"principalId": t.Self, "clientId": clientOf(t.Self), "tenantId": tenant}
 			},
 		},
 		"azure-native:managedidentity:FederatedIdentityCredential": {
@@ -149,12 +148,23 @@ func firstPools(all contents, t *thing, did func(operation, id string)) {
 	}
 }
 
+// pools are those of a cluster, by name. Roles that are given in it lie in it too.
+func (all contents) pools(cluster string) []*thing {
+	var pools []*thing
+	for _, id := range slices.Sorted(slices.Values(all.children(cluster))) {
+		if t := all[id]; t.Type == containerService+"AgentPool" {
+			pools = append(pools, t)
+		}
+	}
+	return pools
+}
+
 // withPools are a cluster's inputs with the pools that it has.
 func withPools(all contents, t *thing) map[string]any {
 	inputs := maps.Clone(t.Inputs)
 	profiles := []any{}
-	for _, id := range slices.Sorted(slices.Values(all.children(t.ID))) {
-		profile := maps.Clone(all[id].Inputs)
+	for _, pool := range all.pools(t.ID) {
+		profile := maps.Clone(pool.Inputs)
 		profile["name"] = profile["agentPoolName"]
 		for _, key := range []string{"resourceGroupName", "resourceName", "agentPoolName"} {
 			delete(profile, key)
@@ -201,9 +211,8 @@ func changePool(_ contents, t *thing, inputs map[string]any) error {
 
 // removePool refuses to leave a cluster without a system pool.
 func removePool(all contents, t *thing) error {
-	above := parent(t.ID)
-	for _, id := range all.children(above) {
-		if other := all[id]; other != t && other.Inputs["mode"] == "System" {
+	for _, other := range all.pools(parent(t.ID)) {
+		if other != t && other.Inputs["mode"] == "System" {
 			return nil
 		}
 	}
@@ -231,23 +240,20 @@ func federate(all contents, made *thing) error {
 	return nil
 }
 
-// kubeconfig is how to reach a cluster: with its administrator's token, or as somebody
-// whom a program signs in.
-func kubeconfig(t *thing, admin bool) (map[string]any, error) {
+// kubeconfig is how to reach a cluster: with a token of its own, or, where its users are
+// the directory's, as somebody whom a program signs in.
+func kubeconfig(t *thing) (map[string]any, error) {
 	if t == nil {
 		return nil, failure(404, "ResourceNotFound", "The cluster was not found.")
 	}
-	if disabled, _ := t.Inputs["disableLocalAccounts"].(bool); admin && disabled {
-		return nil, failure(400, "BadRequest", "Getting static credential is not allowed because this cluster is set to disable local accounts.")
-	}
-	return map[string]any{"kubeconfigs": []any{map[string]any{"name": "clusterAdmin", "value": base64.StdEncoding.EncodeToString(kubeconfigText(t, admin))}}}, nil
+	return map[string]any{"kubeconfigs": []any{map[string]any{"name": "clusterUser", "value": base64.StdEncoding.EncodeToString(kubeconfigText(t))}}}, nil
 }
 
-func kubeconfigText(t *thing, admin bool) []byte {
+func kubeconfigText(t *thing) []byte {
 	name := t.ID[strings.LastIndex(t.ID, "/")+1:]
-	context, sign := name, `{exec: {apiVersion: client.authentication.k8s.io/v1beta1, command: kubelogin, args: [get-token]}}`
-	if admin {
-		context, sign = name+"-admin", "{token: "+t.Keys[0]+"}"
+	sign := "{token: " + t.Keys[0] + "}"
+	if t.Inputs["aadProfile"] != nil {
+		sign = `{exec: {apiVersion: client.authentication.k8s.io/v1beta1, command: kubelogin, args: [get-token]}}`
 	}
 	return fmt.Appendf(nil, `apiVersion: v1
 kind: Config
@@ -258,5 +264,14 @@ contexts:
 current-context: %s
 users:
 - {name: them, user: %s}
-`, name, name, context, name, context, sign)
+`, name, name, name, name, name, sign)
+}
+
+// clientOf is the client ID of an identity: another one than its object's. There is none
+// of one that was not made.
+func clientOf(self string) string {
+	if self == "" {
+		return ""
+	}
+	return "c" + self[1:]
 }

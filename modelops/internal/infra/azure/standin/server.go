@@ -179,7 +179,7 @@ func (s *server) Create(ctx context.Context, r *pulumirpc.CreateRequest) (*pulum
 				made.Keys = []string{newKey(), newKey()}
 			case strings.HasSuffix(token, ":ManagedCluster"):
 				made.Keys, made.Self = []string{newKey()}, newGUID()
-				made.Keys = append(made.Keys, base64.StdEncoding.EncodeToString(kubeconfigText(made, true)))
+				made.Keys = append(made.Keys, base64.StdEncoding.EncodeToString(kubeconfigText(made)))
 			case strings.HasSuffix(token, ":UserAssignedIdentity"):
 				made.Self = newGUID()
 			}
@@ -371,8 +371,8 @@ func (s *server) Invoke(ctx context.Context, r *pulumirpc.InvokeRequest) (*pulum
 				answer, err = credentials(all.get(group + fmt.Sprintf("Microsoft.ContainerRegistry/registries/%v", args["registryName"])))
 			case "azure-native:storage:listStorageAccountKeys":
 				answer, err = accountKeys(all.get(group + fmt.Sprintf("Microsoft.Storage/storageAccounts/%v", args["accountName"])))
-			case adminCall, userCall:
-				answer, err = kubeconfig(all.get(group+fmt.Sprintf("Microsoft.ContainerService/managedClusters/%v", args["resourceName"])), r.GetTok() == adminCall)
+			case userCall:
+				answer, err = kubeconfig(all.get(group + fmt.Sprintf("Microsoft.ContainerService/managedClusters/%v", args["resourceName"])))
 			default:
 				err = fmt.Errorf("unrecognized function: %s", r.GetTok())
 			}
