@@ -98,7 +98,7 @@ push() {
 	[ "$prefix" != localhost ] || fail "IMAGES_PREFIX says where to push to, as in IMAGES_PREFIX=registry.example.org/team"
 	new=$work/lock
 	mkdir -p "$work"
-	printf 'workspace:\n  images:\n' >"$new"
+	printf 'workspace:\n' >"$new"
 	for target in $targets; do
 		name=$prefix/modelops-$target
 		case $tool in
@@ -111,7 +111,7 @@ push() {
 			digest=$(cat "$work/digest")
 			;;
 		esac
-		printf '    %s: %s@%s\n' "$target" "$name" "$digest" >>"$new"
+		printf '  %s_image: %s@%s\n' "$target" "$name" "$digest" >>"$new"
 	done
 	mv "$new" "${IMAGES_LOCK:-images.lock}"
 	cat "${IMAGES_LOCK:-images.lock}"

@@ -169,5 +169,5 @@ func inCluster(loaded *environment.Loaded, cluster *infra.KubernetesCluster) boo
 	if context := compute.Kubernetes.Context; context != "" {
 		return context == cluster.Context
 	}
-	return compute.Kubernetes.Namespace == infra.Namespace(loaded.Env.Environment)
+	return compute.Kubernetes.Namespace == infra.Namespace(loaded.Env.Environment, "")
 }

@@ -1,6 +1,7 @@
 package infra
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -22,8 +23,11 @@ type KubernetesCluster struct {
 	Issuer         string `json:"issuer,omitempty"` // who signs the tokens of service accounts: a URL
 }
 
-// Namespace is where an environment's workers and drivers run in its cluster.
-func Namespace(environment string) string { return "modelops-dask-" + environment }
+// Namespace is where an environment's workers and drivers run in its cluster: what
+// workspace.namespace says, if it says anything.
+func Namespace(environment, named string) string {
+	return cmp.Or(named, "modelops-dask-"+environment)
+}
 
 // ServiceAccounts are those of the namespace that have the identity of the cluster's
 // workers: of workers, and of drivers.

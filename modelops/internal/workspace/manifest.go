@@ -30,7 +30,7 @@ func (s Spec) namespace() *corev1.Namespace {
 // the cloud.
 func (s Spec) serviceAccount(name, component string, identity bool) *corev1.ServiceAccount {
 	account := &corev1.ServiceAccount{ObjectMeta: s.meta(name, component), AutomountServiceAccountToken: new(bool)}
-	if id := s.Config.IdentityClientID; id != "" && identity {
+	if id := s.identity(); id != "" && identity {
 		account.Annotations = map[string]string{"azure.workload.identity/client-id": id}
 	}
 	return account

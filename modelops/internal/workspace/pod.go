@@ -40,7 +40,7 @@ const roleKey = "modelops.io/role" // of the taint and the label of nodes that a
 // pod is the pod of a component, but for its containers.
 func (s Spec) pod(name, component string) corev1.PodTemplateSpec {
 	labels := s.labels(name, component)
-	if s.Config.IdentityClientID != "" && component != "scheduler" {
+	if s.identity() != "" && component != "scheduler" {
 		labels["azure.workload.identity/use"] = "true"
 	}
 	template := corev1.PodTemplateSpec{

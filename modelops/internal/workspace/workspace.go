@@ -31,6 +31,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops/internal/infra"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra/config"
 	"github.com/modelops-suite/modelops-go/modelops/internal/kube"
 )
@@ -66,6 +67,7 @@ type Spec struct {
 	Config      config.Workspace
 	Environment *contracts.BundleEnvironment // as the environment file has it
 	RegistryCA  []byte                       // of the file that registry.ca_file names; nil for none
+	Cluster     *infra.KubernetesCluster     // that "mops infra up" made for the environment; nil for none
 }
 
 // NewSpec is the workspace of an environment. Files of this machine that the environment
@@ -89,13 +91,11 @@ func NewSpec(conf config.Workspace, env *contracts.BundleEnvironment) (Spec, err
 
 // Namespace is the namespace's name.
 func (s Spec) Namespace() string {
-	if s.Config.Namespace != "" {
-		return s.Config.Namespace
+	named := s.Config.Namespace
+	if compute := s.Environment.Compute; named == "" && compute != nil && compute.Kubernetes != nil {
+		named = compute.Kubernetes.Namespace
 	}
-	if compute := s.Environment.Compute; compute != nil && compute.Kubernetes != nil {
-		return compute.Kubernetes.Namespace
-	}
-	return "modelops-dask-" + s.Environment.Environment
+	return infra.Namespace(s.Environment.Environment, named)
 }
 
 // Compute is what the environment file says of the workspace: where jobs run.
@@ -115,7 +115,18 @@ func (s Spec) Context() string {
 	if compute := s.Environment.Compute; compute != nil && compute.Kubernetes != nil {
 		return compute.Kubernetes.Context
 	}
+	if s.Cluster != nil {
+		return s.Cluster.Context
+	}
 	return ""
+}
+
+// identity is who workers and drivers are to Azure; empty for nobody.
+func (s Spec) identity() string {
+	if s.Config.IdentityClientID == "" && s.Cluster != nil {
+		return s.Cluster.WorkerClientID
+	}
+	return s.Config.IdentityClientID
 }
 
 // Objects are the manifests, in the order in which they can be applied.

@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops/internal/infra"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra/config"
 	"github.com/modelops-suite/modelops-go/modelops/internal/kube"
 )
@@ -314,6 +315,33 @@ func TestPod(t *testing.T) {
 	} {
 		if diff := cmp.Diff(test.want, podOf(&corev1.Pod{Status: test.status}, workerImage)); diff != "" {
 			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
+// What the configuration leaves open, the cluster that was made for the environment says.
+func TestClusterOfTheEnvironment(t *testing.T) {
+	const theirs, own = "3f2504e0-4f89-41d3-9a0c-0305e82c3304", "3f2504e0-4f89-41d3-9a0c-0305e82c3303"
+	for line, want := range map[string][2]string{
+		"": {"made", theirs},
+		"context: another\n  identity_client_id: " + own: {"another", own},
+	} {
+		s, err := NewSpec(configured(t, line), environment(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Cluster = &infra.KubernetesCluster{Name: "made", Context: "made", WorkerClientID: theirs}
+		if got := s.Context(); got != want[0] {
+			t.Errorf("%q: context %s, want %s", line, got, want[0])
+		}
+		list, err := Objects(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range list {
+			if kube.Name(o) == "ServiceAccount modelops-driver" && !strings.Contains(text(t, o), `"azure.workload.identity/client-id":"`+want[1]+`"`) {
+				t.Errorf("%q: drivers are not %s", line, want[1])
+			}
 		}
 	}
 }

@@ -26,6 +26,9 @@ func (Azure) Workspace(c *cli.Context, verb, home string, conf *config.Config, c
 	if err != nil {
 		return err
 	}
+	if spec.Cluster, err = (infra.Clusters{Home: home}).Load(chosen.Name); err != nil {
+		return err
+	}
 	w := &workspaceTarget{spec: spec, files: infra.Files{Home: home, Now: time.Now}, path: chosen.Path}
 	if w.objects, err = workspace.Objects(spec); err != nil {
 		return err

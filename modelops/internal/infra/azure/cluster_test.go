@@ -25,7 +25,7 @@ const (
 func withCluster(t *testing.T) *bench {
 	t.Helper()
 	b := newBench(t)
-	b.settings.Cluster = &azure.Cluster{Cluster: config.Default().Cluster, Namespace: infra.Namespace("dev")}
+	b.settings.Cluster = &azure.Cluster{Cluster: config.Default().Cluster, Namespace: infra.Namespace("dev", "")}
 	b.settings.Cluster.Name = "modelops-dev-aks-a1f2"
 	b.settings.Cluster.NodePools = config.DefaultPools()
 	return b

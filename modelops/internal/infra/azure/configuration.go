@@ -35,7 +35,7 @@ func SettingsOf(c *config.Config, names name.Names) Settings {
 		s.Storage.Adopt = in(c.Storage.ResourceGroup).accountID()
 	}
 	if c.Cluster.Wanted {
-		s.Cluster = &Cluster{Cluster: c.Cluster, Namespace: infra.Namespace(s.Environment)}
+		s.Cluster = &Cluster{Cluster: c.Cluster, Namespace: infra.Namespace(s.Environment, c.Workspace.Namespace)}
 		s.Cluster.Name = names.Cluster
 		if c.Cluster.Existing {
 			s.Cluster.Adopt = in(c.Cluster.ResourceGroup).clusterID()

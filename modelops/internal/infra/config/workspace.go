@@ -150,7 +150,7 @@ func workspacePlaceKeys() []Key {
 		},
 		{
 			Path: "workspace.identity_client_id", Kind: contracts.KindString, Pattern: guidPattern,
-			Doc:  "The client of Azure's workload identity that workers and drivers are. Absent: what the environment file says",
+			Doc:  "The client of Azure's workload identity that workers and drivers are. Absent: that of the cluster which `mops infra up` made, if it made one",
 			at:   func(c *Config) any { return &c.Workspace.IdentityClientID },
 			rule: guidRule("az identity show --name NAME --resource-group GROUP --query clientId --output tsv"), tidy: strings.ToLower,
 		},
