@@ -108,13 +108,17 @@ func (d *directory) adopt(root *os.Root, create bool) error {
 	d.perm = info.Mode().Perm() | 0o700
 	data, err := root.ReadFile(markerName)
 	if errors.Is(err, fs.ErrNotExist) {
-		if err := checkEmpty(root, d.dir); err != nil {
-			return err
-		}
-		if !create {
+		full := checkEmpty(root, d.dir)
+		switch {
+		case full == nil && !create:
 			return ErrNotFound
+		case full == nil:
+			return d.mark(root)
 		}
-		return d.mark(root)
+		// Somebody may have made it a container, and used it, between the two looks.
+		if data, err = root.ReadFile(markerName); errors.Is(err, fs.ErrNotExist) {
+			return full
+		}
 	}
 	if err != nil {
 		return translate("read", filepath.Join(d.dir, markerName), err)

@@ -2,10 +2,12 @@ package blobstore_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/modelops-suite/modelops-go/contracts"
@@ -156,5 +158,26 @@ func TestDirectoryStaging(t *testing.T) {
 	entries, err := os.ReadDir(filepath.Join(dir, ".staging"))
 	if err != nil || len(entries) > 0 {
 		t.Errorf("staging has %v, %v", entries, err)
+	}
+}
+
+// Of many who make a directory a container, and write to it at once, nobody takes what
+// another one wrote for somebody else's.
+func TestDirectoryMadeTogether(t *testing.T) {
+	for range 50 {
+		dir := filepath.Join(t.TempDir(), "container")
+		var wg sync.WaitGroup
+		for i := range 8 {
+			wg.Go(func() {
+				s, err := blobstore.OpenDir(dir, "")
+				if err == nil {
+					err = s.Put(t.Context(), fmt.Sprint("k", i), strings.NewReader("content"))
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
 	}
 }
