@@ -80,6 +80,7 @@ func (o Builder) Build(ctx context.Context, root *os.Root, sources []Source) (*I
 	if err != nil {
 		return nil, err
 	}
+	b.raw, b.stored = nil, nil // their buffers make room for the index
 	x := b.index(files)
 	if b.cache != nil && (b.read || len(sources) != b.cache.sources) {
 		b.cache.learn(sources, x)

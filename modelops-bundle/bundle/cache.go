@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -40,19 +39,6 @@ type cachedFile struct {
 	stat   fileStat
 	digest contracts.Digest
 	parts  []Part // in terms of the cache's blobs
-}
-
-// fileStat is how a file that was touched is told from one that was not. Where a system
-// does not have a field it is 0.
-type fileStat struct {
-	size, modified, changed int64 // bytes; nanoseconds since 1970
-	inode                   uint64
-}
-
-// fine says whether the file system's clock keeps fractions of a second. A time of
-// modification of whole seconds is what tar and others set; that of change is the clock's.
-func (s fileStat) fine() bool {
-	return s.modified%int64(time.Second) != 0 || s.changed%int64(time.Second) != 0
 }
 
 const (
@@ -301,9 +287,4 @@ func (d *decoder) blob() Blob {
 		b.Stored, b.StoredSize, b.Encoding = d.digest(), d.number(), Zstd
 	}
 	return b
-}
-
-// touched says whether the file is not the one that the scan saw.
-func touched(info, scanned fs.FileInfo) bool {
-	return statOf(info) != statOf(scanned) || !os.SameFile(info, scanned)
 }

@@ -18,7 +18,7 @@ import (
 type Source struct {
 	Path    string      // in the bundle, and below the project's directory
 	Mode    Mode        // executable iff its owner may execute it
-	Info    fs.FileInfo // as the scan found it, links followed
+	Info    fs.FileInfo // as the scan found it, links followed; without Sys
 	Storage bool        // its bytes need not be in the registry, see [Place]
 }
 
@@ -190,7 +190,7 @@ func (s *scan) add(p string, info fs.FileInfo, err error) {
 	case info.Size() > maxFile:
 		s.problem(p, "is larger than 128 GiB")
 	default:
-		s.files = append(s.files, Source{Path: p, Mode: modeOf(info), Info: info})
+		s.files = append(s.files, Source{Path: p, Mode: modeOf(info), Info: sighted(info)})
 	}
 }
 

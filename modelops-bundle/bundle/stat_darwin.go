@@ -5,7 +5,7 @@ import (
 	"syscall"
 )
 
-func statOf(info fs.FileInfo) fileStat {
+func systemStat(info fs.FileInfo) fileStat {
 	s := fileStat{size: info.Size(), modified: info.ModTime().UnixNano()}
 	if sys, ok := info.Sys().(*syscall.Stat_t); ok {
 		s.changed, s.inode = sys.Ctimespec.Nano(), sys.Ino

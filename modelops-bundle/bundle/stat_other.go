@@ -4,6 +4,6 @@ package bundle
 
 import "io/fs"
 
-func statOf(info fs.FileInfo) fileStat {
+func systemStat(info fs.FileInfo) fileStat {
 	return fileStat{size: info.Size(), modified: info.ModTime().UnixNano()}
 }

@@ -77,6 +77,9 @@ func runPush(c *cli.Context) error {
 	opts := bundleoci.PushOptions{
 		Tag: tag, Base: state.Bases[s.baseKey(tag)], Force: c.Bool("force"), Known: state.Known(s.repository.Location), Cache: cache, Format: format,
 	}
+	if tag == s.defaultTag() {
+		state.Synced = nil // Agree makes it anew, and of 100,000 files it is 20 MB
+	}
 	if c.Bool("dry-run") {
 		defer restore()
 		return s.planPush(root, sources, opts)

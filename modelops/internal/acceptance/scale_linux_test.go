@@ -15,47 +15,59 @@ import (
 // memoryLimit is what a program may have in memory, whatever it moves: MiB.
 const memoryLimit = 128
 
-// A hundred thousand files and a file of two gigabytes, most of which is a hole, go to every
+// A hundred thousand files, and a file of two gigabytes most of which is a hole, go to every
 // registry and come back, in bounded memory.
 func TestScale(t *testing.T) {
 	u := newUser(t).up()
-	u.ok("modelops-bundle", "init", "large", "--template", "command")
-	project := u.cd("large")
+	projects := map[string]func(*user){"many": (*user).many, "large": func(u *user) { u.sparse("data/field.bin", 2<<30) }}
+	for name := range projects {
+		u.ok("modelops-bundle", "init", name, "--template", "command")
+		if err := os.Mkdir(filepath.Join(u.dir, name, "data"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
 	registries := []string{"local"}
 	if debian := debianRegistry(t); debian != "" {
 		u.environment("debian", debian)
 		registries = append(registries, "debian")
 	}
-	const directories, files = 400, 250
-	for d := range directories {
-		dir := fmt.Sprintf("data/part-%03d", d)
-		if err := os.MkdirAll(filepath.Join(project.dir, dir), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		for f := range files {
-			project.write(fmt.Sprintf("%s/record-%03d.json", dir, f), fmt.Sprintf("{\"part\": %d, \"record\": %d}\n", d, f))
+	for name, fill := range projects {
+		fill(u.cd(name))
+		for _, registry := range registries {
+			u.roundTrip(name, registry)
 		}
 	}
-	project.sparse("data/field.bin", 2<<30)
-	for _, name := range registries {
-		var pushed struct {
-			Ref       string
-			Files     int
-			Unchanged bool
+}
+
+// roundTrip pushes a project, pushes it again, and pulls it into another directory.
+func (u *user) roundTrip(name, registry string) {
+	u.t.Helper()
+	project, clone := u.cd(name), u.cd("clone")
+	var pushed struct {
+		Ref       string
+		Unchanged bool
+	}
+	for _, again := range []bool{false, true} {
+		project.frugal(&pushed, "modelops-bundle", "push", "--env", registry)
+		if pushed.Unchanged != again {
+			u.t.Fatalf("%s in %s: %+v", name, registry, pushed)
 		}
-		for _, again := range []bool{false, true} {
-			project.frugal(&pushed, "modelops-bundle", "push", "--env", name)
-			if pushed.Files < directories*files || pushed.Unchanged != again {
-				t.Fatalf("%s: %+v", name, pushed)
-			}
-		}
-		clone := u.cd("clone-" + name)
-		u.frugal(nil, "modelops-bundle", "pull", pushed.Ref, clone.dir, "--env", name)
-		if want, got := project.listing(), clone.listing(); want != got {
-			t.Errorf("%s: what was pulled is not what was pushed", name)
-		}
-		if err := os.RemoveAll(clone.dir); err != nil {
-			t.Fatal(err)
+	}
+	u.frugal(nil, "modelops-bundle", "pull", pushed.Ref, clone.dir, "--env", registry)
+	if project.listing() != clone.listing() {
+		u.t.Errorf("%s in %s: what was pulled is not what was pushed", name, registry)
+	}
+	if err := os.RemoveAll(clone.dir); err != nil {
+		u.t.Fatal(err)
+	}
+}
+
+// many writes 100,000 files.
+func (u *user) many() {
+	u.t.Helper()
+	for d := range 400 {
+		for f := range 250 {
+			u.write(fmt.Sprintf("data/part-%03d/record-%03d.json", d, f), fmt.Sprintf("{\"part\": %d, \"record\": %d}\n", d, f))
 		}
 	}
 }
@@ -99,18 +111,13 @@ func (u *user) sparse(name string, n int64) {
 	}
 }
 
-// listing is a digest of the paths and bytes of all files but the state.
+// listing is a digest of the paths and bytes of the files below data.
 func (u *user) listing() string {
 	u.t.Helper()
 	sum := sha256.New()
-	err := filepath.WalkDir(u.dir, func(path string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
+	err := filepath.WalkDir(filepath.Join(u.dir, "data"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
 			return err
-		case d.Name() == ".modelops-bundle":
-			return fs.SkipDir
-		case d.IsDir():
-			return nil
 		}
 		f, err := os.Open(path)
 		if err != nil {
