@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -99,7 +100,7 @@ func look(ctx context.Context, c *kube.Cluster, asked *appsv1.Deployment, o kube
 		panic("what is read is of the kind that was asked for")
 	}
 	image := asked.Spec.Template.Spec.Containers[0].Image
-	component := &Component{Name: asked.Name, Image: image, Wanted: 1, Running: now.Status.AvailableReplicas, Pods: []Pod{}}
+	component := &Component{Name: asked.Name, Image: image, Wanted: 1, Pods: []Pod{}}
 	if now.Spec.Replicas != nil {
 		component.Wanted = *now.Spec.Replicas
 	}
@@ -118,6 +119,9 @@ func look(ctx context.Context, c *kube.Cluster, asked *appsv1.Deployment, o kube
 	for i := range pods.Items {
 		pod := podOf(&pods.Items[i], image)
 		component.Pods = append(component.Pods, pod)
+		if serves(&pods.Items[i]) {
+			component.Running++
+		}
 		if !pod.Current && !pod.Leaving {
 			stale = append(stale, fmt.Sprintf("Pod %s runs %s", pod.Name, orNothing(pod.Digest)))
 		}
@@ -126,6 +130,13 @@ func look(ctx context.Context, c *kube.Cluster, asked *appsv1.Deployment, o kube
 		}
 	}
 	return component, stale, nil
+}
+
+// serves says whether a pod does what it is there for. The Deployment's own count lags.
+func serves(p *corev1.Pod) bool {
+	return p.DeletionTimestamp == nil && slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
 }
 
 func orNothing(digest string) string {

@@ -443,7 +443,7 @@ func (p *inCluster) schedulerOf(file string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mounted.Compute.Scheduler = here.Compute.Scheduler
+	mounted.Compute.Scheduler, mounted.Compute.TLS = here.Compute.Scheduler, here.Compute.TLS
 	if data, err = mounted.Marshal(); err != nil {
 		t.Fatal(err)
 	}
