@@ -91,11 +91,12 @@ kubernetes: ## build a Kubernetes API server, its controllers and simulated node
 
 test-kubernetes: build kubernetes ## apply workspaces to a real API server, and run jobs' drivers on a simulated cluster
 	MODELOPS_TEST_BIN=$(CURDIR)/$(BIN) MODELOPS_TEST_DASK=$(CURDIR)/.cache/dask MODELOPS_TEST_KUBERNETES=$(CURDIR)/.cache/kubernetes \
-		$(GO) test -count=1 -timeout 20m -run Kubernetes ./modelops/...
+		$(GO) test -tags kubernetes -count=1 -timeout 20m -run Kubernetes ./modelops/...
 
 check: build ## formatting, vet, generated documents, cross-compilation of everything, tests
 	@test -z "$$(gofmt -l $(MODULES))" || { echo "not formatted:"; gofmt -l $(MODULES); exit 1; }
 	$(GO) vet $(PACKAGES)
+	$(GO) vet -tags kubernetes,images ./modelops/...
 	GOOS=windows $(GO) vet ./contracts/... ./modelops-bundle/... ./modelops/...
 	GOOS=darwin $(GO) vet $(PACKAGES)
 	$(MAKE) test
@@ -153,7 +154,7 @@ images-lock: ## lock anew the packages of the images that modelops/images/requir
 
 test-images: build azurite ## build the images with buildah, one of them twice, look into them and run a job in them; as root
 	MODELOPS_TEST_BIN=$(CURDIR)/$(BIN) MODELOPS_TEST_DASK=$(CURDIR)/.cache/dask MODELOPS_TEST_AZURITE=$(CURDIR)/$(AZURITE) \
-		MODELOPS_TEST_IMAGES=$(CURDIR)/.cache/images $(GO) test -count=1 -timeout 60m -v ./modelops/images
+		MODELOPS_TEST_IMAGES=$(CURDIR)/.cache/images $(GO) test -tags images -count=1 -timeout 60m -v ./modelops/images
 
 clean: ## remove what was built here
 	rm -rf $(BIN) .cache .demo
