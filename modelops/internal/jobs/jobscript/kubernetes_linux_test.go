@@ -395,7 +395,9 @@ func TestKubernetesNodeLost(t *testing.T) {
 	if s := p.ended(id, "SUCCEEDED"); s.Tasks["succeeded"] != 80 {
 		t.Errorf("tasks = %v", s.Tasks)
 	}
-	if log, err := os.ReadFile(filepath.Join(p.kubelet.dir(pod), "log")); err != nil || !strings.Contains(string(log), "job was moved on") {
+	// Which it sees first is open: that another one drives, or the signal that waited for it.
+	log, err := os.ReadFile(filepath.Join(p.kubelet.dir(pod), "log"))
+	if err != nil || !strings.Contains(string(log), "job was moved on") && !strings.Contains(string(log), "driver was told to stop") {
 		t.Errorf("the lost driver's log: %v\n%s", err, log)
 	}
 }
