@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -65,11 +66,16 @@ const (
 
 // Build is [Build].
 func (o Builder) Build(ctx context.Context, root *os.Root, sources []Source) (*Index, error) {
+	if o.Cache != nil {
+		if err := o.Cache.settle(ctx, sources); err != nil {
+			return nil, err
+		}
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallel)
 	b := &builder{
 		root: root, sink: o.Sink, cache: o.Cache, has: o.Has, progress: watched(o.Progress), group: group, made: map[blobKey]*Blob{},
-		raw: newArena(rawLimit), stored: newArena(storedLimit), encoders: make(chan struct{}, max(2, min(runtime.GOMAXPROCS(0), 4))),
+		raw: newArena(rawLimit), stored: newArena(storedLimit), encoders: make(chan struct{}, max(2, min(runtime.GOMAXPROCS(0), maxEncoders))),
 	}
 	b.plan(sources)
 	files := make([]builtFile, len(sources))
@@ -220,9 +226,11 @@ func (b *builder) pack(ctx context.Context, sources []Source, files []builtFile,
 	}
 	buf := whole[:0]
 	storage := true
+	from := folder{root: b.root}
+	defer from.close()
 	for _, i := range span {
 		storage = storage && sources[i].Storage
-		data, err := readWhole(b.root, sources[i], buf)
+		data, err := readWhole(&from, sources[i], buf)
 		if err != nil {
 			b.raw.put(whole)
 			return err
@@ -248,8 +256,8 @@ func (b *builder) pack(ctx context.Context, sources []Source, files []builtFile,
 }
 
 // readWhole reads a small file into the room behind buf.
-func readWhole(root *os.Root, source Source, buf []byte) ([]byte, error) {
-	f, err := openUnchanged(root, source)
+func readWhole(from *folder, source Source, buf []byte) ([]byte, error) {
+	f, err := openUnchanged(from, source)
 	if err != nil {
 		return nil, err
 	}
@@ -329,6 +337,11 @@ func ended(left *atomic.Int64) int {
 func (b *builder) blob(ctx context.Context, key blobKey, storage bool, raw []byte) error {
 	held := raw
 	defer func() { b.raw.put(held) }()
+	if known, cached := b.cache.blob(key); cached {
+		if reused, err := b.reuse(ctx, []Blob{known}, storage); reused || err != nil {
+			return err
+		}
+	}
 	blob := Blob{Raw: key.raw, RawSize: int64(len(raw)), Kind: key.kind, Storage: storage}
 	b.mu.Lock()
 	known, done := b.made[key]
@@ -405,8 +418,47 @@ func (b *builder) index(files []builtFile) *Index {
 	return x
 }
 
+// folder opens files of a project one after another, and keeps open the directory of the
+// last one: to go to each from the top costs as much as to read it.
+type folder struct {
+	root *os.Root
+	name string
+	at   *os.Root // nil for none
+}
+
+// Open opens a file, wherever a link leads inside the project.
+func (d *folder) Open(name string) (*os.File, error) {
+	dir, base := path.Split(name)
+	if dir == "" {
+		return d.root.Open(name)
+	}
+	if d.at == nil || d.name != dir {
+		d.close()
+		at, err := d.root.OpenRoot(dir)
+		if err != nil {
+			return nil, err
+		}
+		d.name, d.at = dir, at
+	}
+	if f, err := d.at.Open(base); err == nil {
+		return f, nil
+	}
+	return d.root.Open(name) // a link may lead out of its directory
+}
+
+func (d *folder) close() {
+	if d.at != nil {
+		_ = d.at.Close()
+		d.at = nil
+	}
+}
+
+type opener interface {
+	Open(name string) (*os.File, error)
+}
+
 // openUnchanged opens a file and makes sure that it is the one that the scan saw.
-func openUnchanged(root *os.Root, source Source) (*os.File, error) {
+func openUnchanged(root opener, source Source) (*os.File, error) {
 	f, err := root.Open(source.Path)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {

@@ -130,8 +130,8 @@ func (b *builder) hasAll(ctx context.Context, blobs []Blob) (bool, error) {
 // finished is the blob, with the stored form that the cache knows if it was not encoded.
 func (b *builder) finished(key blobKey) Blob {
 	blob := *b.made[key]
-	if blob.Stored == "" && b.cache != nil {
-		if known, ok := b.cache.known[key]; ok {
+	if blob.Stored == "" {
+		if known, ok := b.cache.blob(key); ok {
 			known.Storage = blob.Storage
 			return known
 		}

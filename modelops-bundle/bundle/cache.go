@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -45,8 +46,9 @@ const (
 	cacheMagic = "modelops-bundle stat cache 2, format 2\n"
 
 	// fineTick and coarseTick are longer than the steps of file systems' clocks: of those
-	// that keep fractions of a second, and of those that do not.
-	fineTick   = 50 * time.Millisecond
+	// that keep fractions of a second, which follow the kernel's (10 ms on Linux, 16 on
+	// Windows), and of those that do not.
+	fineTick   = 20 * time.Millisecond
 	coarseTick = 3 * time.Second
 )
 
@@ -85,6 +87,60 @@ func clockOf(dir string) time.Time {
 func (c *Cache) lookup(source Source) (cachedFile, bool) {
 	f, ok := c.files[source.Path]
 	return f, ok && f.stat == statOf(source.Info)
+}
+
+// blob is a blob of the cache that has a stored form. c may be nil.
+func (c *Cache) blob(key blobKey) (Blob, bool) {
+	if c == nil {
+		return Blob{}, false
+	}
+	b, ok := c.known[key]
+	return b, ok
+}
+
+// settle waits until files that were written just before the scan can be told from such as
+// are written from now on: a step of a fine clock at most. Otherwise the next run would
+// have to read them again, and a push often follows at the heels of an edit.
+func (c *Cache) settle(ctx context.Context, sources []Source) error {
+	if c.stamp.IsZero() {
+		return nil
+	}
+	newest := c.newest(sources)
+	if newest.Before(c.stamp) {
+		return nil
+	}
+	c.stamp = clockOf(filepath.Dir(c.path))
+	wait := newest.Sub(c.stamp)
+	if wait <= 0 || wait > fineTick {
+		return nil // or somebody sets the clock
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	c.stamp = clockOf(filepath.Dir(c.path))
+	return nil
+}
+
+// newest is when all files that are new to the cache will have been there for more than a
+// step of the clock. Those of the future, and of clocks of whole seconds, are not waited
+// for.
+func (c *Cache) newest(sources []Source) time.Time {
+	newest, now := int64(0), c.stamp.UnixNano()
+	for _, source := range sources {
+		s := statOf(source.Info)
+		at := max(s.modified, s.changed)
+		if at <= newest || at > now || !s.fine() {
+			continue
+		}
+		if _, known := c.lookup(source); !known {
+			newest = at
+		}
+	}
+	return time.Unix(0, newest).Add(fineTick + time.Millisecond)
 }
 
 // settled says whether every later change of the file will show in its times.

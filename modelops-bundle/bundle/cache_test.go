@@ -115,6 +115,33 @@ func cachedProject(t *testing.T) *project {
 	return p
 }
 
+// TestCacheFresh pushes what was written a moment ago.
+func TestCacheFresh(t *testing.T) {
+	p := newProject(t, files{"a": "a", "src/b": "b", "table.csv": text(2, 3<<20)})
+	for i := range 5 {
+		p.put("a", text(uint64(i), 1000))
+		if p.push() == 0 {
+			t.Error("nothing was made of an edit")
+		}
+		if n := p.push(); n != 0 {
+			t.Errorf("an unchanged push made %d blobs", n)
+		}
+	}
+}
+
+// TestCacheChunks edits a large file: what it shares with the last one is read and cut, and
+// neither compressed nor sent.
+func TestCacheChunks(t *testing.T) {
+	table := []byte(text(2, 30<<20))
+	p := newProject(t, files{"table.csv": string(table)})
+	all := p.push()
+	table[15<<20] ^= 1
+	p.put("table.csv", string(table))
+	if n := p.push(); all < 4 || n < 1 || n > 2 {
+		t.Errorf("%d of %d chunks were made again", n, all)
+	}
+}
+
 func TestCacheUnchanged(t *testing.T) {
 	p := cachedProject(t)
 	if n := p.push(); n != 0 {
@@ -188,7 +215,7 @@ func TestCacheEdits(t *testing.T) {
 // tell, and the content must.
 func TestCacheRacy(t *testing.T) {
 	p := newProject(t, files{"a": "0000"})
-	for i := range 200 {
+	for i := range 20 {
 		cache := OpenCache(p.state)
 		for j := range 2 {
 			content := fmt.Sprintf("%03d%d", i, j)

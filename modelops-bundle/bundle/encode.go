@@ -106,12 +106,12 @@ func compress(raw []byte, kind Kind) []byte {
 
 // compressInto is compress into room where that is large enough.
 func compressInto(room, raw []byte, kind Kind) []byte {
-	level := zstd.SpeedDefault
+	of := &packEncoders
 	if kind == Chunk {
-		level = zstd.SpeedFastest
+		of = &chunkEncoders
 	}
-	encoder := encoders[level].Get().(*zstd.Encoder)
-	defer encoders[level].Put(encoder)
+	encoder := of.get()
+	defer of.put(encoder)
 	return encoder.EncodeAll(raw, room)
 }
 
