@@ -150,7 +150,13 @@ func (e *extraction) blob(ctx context.Context, blob Blob, uses []use) error {
 	if blob.Kind == Whole {
 		return e.whole(ctx, blob, uses)
 	}
-	if e.mayReuse(blob, uses) {
+	direct := blob.Kind == Chunk && len(uses) <= straightUses
+	switch reusable := e.mayReuse(blob, uses); {
+	case reusable && direct:
+		if e.copied(ctx, blob, uses) {
+			return nil
+		}
+	case reusable:
 		room, err := e.raw.get(ctx, blob.RawSize)
 		if err != nil {
 			return err
@@ -161,7 +167,7 @@ func (e *extraction) blob(ctx context.Context, blob Blob, uses []use) error {
 		}
 		e.raw.put(room)
 	}
-	if blob.Kind == Chunk && blob.Encoding == Identity && len(uses) <= straightUses {
+	if direct && blob.Encoding == Identity {
 		return e.straight(ctx, blob, uses)
 	}
 	buf, err := e.stored.get(ctx, blob.StoredSize)

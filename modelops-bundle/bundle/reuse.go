@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"context"
 	"io"
 	"os"
 	"slices"
@@ -41,6 +42,24 @@ func (l *Local) places() map[contracts.Digest]place {
 		}
 	}
 	return places
+}
+
+// excerpt gives the raw bytes of blobs from a place in a file.
+type excerpt struct {
+	root *os.Root
+	place
+}
+
+// Fetch opens the place.
+func (x *excerpt) Fetch(_ context.Context, blob Blob) (io.ReadCloser, error) {
+	f, err := x.root.Open(x.path)
+	if err != nil {
+		return nil, err
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{io.NewSectionReader(f, x.offset, blob.RawSize), f}, nil
 }
 
 // reuse makes the raw bytes of a blob from what the directory has, and says whether it has

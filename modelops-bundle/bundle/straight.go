@@ -21,6 +21,34 @@ const (
 // it against its digest as it goes. What came wrong is written over by the next try; when
 // there is none, the whole extraction has failed.
 func (e *extraction) straight(ctx context.Context, blob Blob, uses []use) error {
+	err := e.land(ctx, e.from, blob, uses)
+	if own, ok := errors.AsType[*contracts.Error](err); ok && own.Code == contracts.CodeIntegrity {
+		err = e.land(ctx, e.from, blob, uses)
+	}
+	if err != nil {
+		return err
+	}
+	e.fetched.Add(blob.StoredSize)
+	for _, u := range uses {
+		e.progress.Done(ended(u.left), u.part.Length)
+	}
+	return nil
+}
+
+// copied writes a chunk to its places from the directory that has it, and says whether it
+// did. If not, what is there now must be written over.
+func (e *extraction) copied(ctx context.Context, blob Blob, uses []use) bool {
+	if e.land(ctx, &excerpt{e.local.Root, e.places[blob.Raw]}, blob.plain(), uses) != nil {
+		return false
+	}
+	for _, u := range uses {
+		e.progress.Skip(ended(u.left), u.part.Length)
+	}
+	return true
+}
+
+// land writes a blob that is stored as it is to its places while it comes.
+func (e *extraction) land(ctx context.Context, from Fetcher, blob Blob, uses []use) error {
 	places, err := e.open(uses)
 	defer closeAll(places)
 	if err != nil {
@@ -31,18 +59,14 @@ func (e *extraction) straight(ctx context.Context, blob Blob, uses []use) error 
 		return err
 	}
 	defer e.stored.put(buf)
-	write := func(data []byte, at int64) error {
+	err = receive(ctx, from, blob, buf, func(data []byte, at int64) error {
 		for i, place := range places {
 			if _, err := place.WriteAt(data, uses[i].at+at); err != nil {
 				return unwritable(uses[i].file.Path, err)
 			}
 		}
 		return nil
-	}
-	err = receive(ctx, e.from, blob, buf, write)
-	if own, ok := errors.AsType[*contracts.Error](err); ok && own.Code == contracts.CodeIntegrity {
-		err = receive(ctx, e.from, blob, buf, write)
-	}
+	})
 	if err != nil {
 		return err
 	}
@@ -50,10 +74,6 @@ func (e *extraction) straight(ctx context.Context, blob Blob, uses []use) error 
 		if err := place.Close(); err != nil {
 			return unwritable(uses[i].file.Path, err)
 		}
-	}
-	e.fetched.Add(blob.StoredSize)
-	for _, u := range uses {
-		e.progress.Done(ended(u.left), u.part.Length)
 	}
 	return nil
 }
