@@ -17,7 +17,9 @@ const builtinIgnore = `
 .git
 /.modelops-bundle/
 __pycache__/
-*.py[cod]
+*.pyc
+*.pyo
+*.pyd
 *.egg-info/
 /build/
 /dist/
@@ -76,31 +78,43 @@ func ParseIgnore(content string) Ignore {
 // parsePattern is a line as the library understands it, or as [plain], which says the same.
 func parsePattern(line string) gitignore.Pattern {
 	name, directory := strings.CutSuffix(line, "/")
-	name, end := strings.CutPrefix(name, "*")
-	if name == "" || strings.ContainsAny(name, `*?[\/! `) {
+	name, top := strings.CutPrefix(name, "/")
+	begin, end, star := strings.Cut(name, "*")
+	if begin+end == "" || strings.ContainsAny(begin+end, `*?[\/! `) {
 		return gitignore.ParsePattern(line, nil)
 	}
-	return plain{name, end, directory}
+	return plain{begin, end, star, top, directory}
 }
 
-// plain is what most patterns are: a name, or the end of one, at any depth. The library
-// takes as long for all patterns of a path as the system for its file.
+// plain is what most patterns are: a name, or its beginning and its end, at the top or at
+// any depth. The library takes as long for all patterns of a path as the system for its
+// file.
 type plain struct {
-	name           string
-	end, directory bool
+	begin, end           string
+	star, top, directory bool
 }
 
 // Match says whether the pattern leaves out the path.
 func (p plain) Match(path []string, isDir bool) gitignore.MatchResult {
 	for i, name := range path {
-		if p.end && strings.HasSuffix(name, p.name) || name == p.name {
+		if p.matches(name) {
 			if p.directory && !isDir && i == len(path)-1 {
 				return gitignore.NoMatch
 			}
 			return gitignore.Exclude
 		}
+		if p.top {
+			break
+		}
 	}
 	return gitignore.NoMatch
+}
+
+func (p plain) matches(name string) bool {
+	if !p.star {
+		return name == p.begin
+	}
+	return len(name) >= len(p.begin)+len(p.end) && strings.HasPrefix(name, p.begin) && strings.HasSuffix(name, p.end)
 }
 
 // Match says whether the file or directory at the slash-separated path is left out. As

@@ -9,8 +9,8 @@ import (
 
 // Every pattern says of every path what the library says.
 func TestIgnoreAsLibrary(t *testing.T) {
-	lines := append(strings.Fields(builtinIgnore), "*", "*/", "**", "a", "a/", "/a", "!a", "*a", "*.a", "a*", "a ", `\*a`, "[a]", "*a/", "a/b", "**/a", "?")
-	names := []string{"a", "b", "ba", "b.a", "*a", ".env", ".env.x", "x.pyc", "id_rsa", "build", "venv", "é~", "a b", "A"}
+	lines := append(strings.Fields(builtinIgnore), "*", "*/", "**", "a", "a/", "/a", "!a", "*a", "*.a", "a*", "a ", `\*a`, "[a]", "*a/", "a/b", "**/a", "?", "/a*", "/a*/", "a*b", "/b*a", "a**", "a*b*", "/*", "/a/b", "/", "*.py[cod]")
+	names := []string{"a", "b", "ba", "b.a", "*a", ".env", ".env.x", "x.pyc", "id_rsa", "build", "venv", "é~", "a b", "A", "ab", "a.b", "aba"}
 	for _, line := range lines {
 		ours, theirs := parsePattern(line), gitignore.ParsePattern(line, nil)
 		for _, first := range names {

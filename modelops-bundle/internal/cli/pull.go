@@ -118,12 +118,15 @@ func (s *session) pullHere(ref contracts.BundleRef, tag string) (bool, error) {
 
 // pulled notes in the project's state that the pull is done, and answers.
 func (s *session) pulled(state *project.State, tag string, x *bundle.Index, answer pullAnswer) error {
-	key := s.baseKey(tag)
-	known := state.LastPull == answer.Digest && state.Contents[answer.Digest] == answer.ContentDigest && (tag == "" || state.Bases[key] == answer.Digest)
+	key, isDefault := "", tag == s.defaultTag()
+	if tag != "" {
+		key = s.baseKey(tag)
+	}
+	known := state.LastPull == answer.Digest && state.Knows(key, isDefault, answer.Digest, answer.ContentDigest)
 	if !answer.DryRun && !known {
 		state.LastPull = answer.Digest
 		if tag != "" {
-			state.Agree(key, tag, tag == s.defaultTag(), answer.Digest, x)
+			state.Agree(key, tag, isDefault, answer.Digest, x)
 		}
 		state.Describe(answer.Digest, answer.ContentDigest)
 		if err := s.project.WriteState(state); err != nil {

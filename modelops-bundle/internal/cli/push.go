@@ -98,10 +98,7 @@ func runPush(c *cli.Context) error {
 		return err
 	}
 	s.keep(cache)
-	state.Push(s.repository.Location, result.Ref.Digest)
-	state.Agree(s.baseKey(tag), tag, tag == s.defaultTag(), result.Ref.Digest, result.Index)
-	state.Describe(result.Ref.Digest, result.Index.Content)
-	if err := s.project.WriteState(state); err != nil {
+	if err := s.pushed(state, tag, result); err != nil {
 		return err
 	}
 	answer := pushAnswer{
@@ -119,6 +116,18 @@ func runPush(c *cli.Context) error {
 		}
 		command.Note(c, "%s:%s: %s", s.repository.Location, tag, what)
 	})
+}
+
+// pushed notes in the project's state that the push is done, if it does not say so.
+func (s *session) pushed(state *project.State, tag string, result *bundleoci.PushResult) error {
+	d, content, isDefault := result.Ref.Digest, result.Index.Content, tag == s.defaultTag()
+	if result.Unchanged && state.HasPushed(s.repository.Location, d) && state.Knows(s.baseKey(tag), isDefault, d, content) {
+		return nil
+	}
+	state.Push(s.repository.Location, d)
+	state.Agree(s.baseKey(tag), tag, isDefault, d, result.Index)
+	state.Describe(d, content)
+	return s.project.WriteState(state)
 }
 
 // chosenFormat is the format that the command line or the project says.

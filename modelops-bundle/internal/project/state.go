@@ -24,6 +24,8 @@ type State struct {
 	// Synced is, of each file of the bundle that the default tag last had here, its
 	// digest.
 	Synced map[string]contracts.Digest `json:"last_synced_files"`
+	// SyncedBundle is that bundle, where this version noted it.
+	SyncedBundle contracts.Digest `json:"last_synced_digest,omitempty"`
 	// Format is of that bundle; empty for packed.
 	Format bundle.Format `json:"last_synced_format,omitempty"`
 	// Executable names those of them that are.
@@ -136,7 +138,7 @@ func (s *State) Agree(key, tag string, isDefault bool, d contracts.Digest, x *bu
 	if !isDefault {
 		return
 	}
-	s.Synced, s.Executable, s.Format = make(map[string]contracts.Digest, len(x.Files)), nil, ""
+	s.Synced, s.SyncedBundle, s.Executable, s.Format = make(map[string]contracts.Digest, len(x.Files)), d, nil, ""
 	if x.Format() == bundle.Files {
 		s.Format = bundle.Files
 	}
@@ -146,6 +148,12 @@ func (s *State) Agree(key, tag string, isDefault bool, d contracts.Digest, x *bu
 			s.Executable = append(s.Executable, f.Path)
 		}
 	}
+}
+
+// Knows says whether the state says already what [State.Agree] and [State.Describe] would
+// have it say. key is empty for no tag.
+func (s *State) Knows(key string, isDefault bool, d, content contracts.Digest) bool {
+	return s.Contents[d] == content && (key == "" || s.Bases[key] == d) && (!isDefault || s.SyncedBundle == d)
 }
 
 // Describe notes the content digest of a bundle, and forgets those of bundles that the
@@ -197,6 +205,12 @@ func (s *State) Push(location contracts.Location, d contracts.Digest) {
 		}
 		delete(s.Pushed, oldest)
 	}
+}
+
+// HasPushed says whether this side has pushed the bundle to the repository last.
+func (s *State) HasPushed(location contracts.Location, d contracts.Digest) bool {
+	_, pushed := s.Pushed[pushedKey(location, d)]
+	return pushed && s.LastPush == d
 }
 
 // PushedTo is what was pushed to the repository from here, and when.
