@@ -69,7 +69,7 @@ lay_context() {
 	programs=./bundle-worker/cmd/bundle-worker
 	case $targets in *driver*) programs="$programs ./modelops/cmd/mops ./modelops-bundle/cmd/modelops-bundle" ;; esac
 	# shellcheck disable=SC2086 # the names are words
-	CGO_ENABLED=0 GOOS=linux GOARCH=$arch ${GO:-go} build -trimpath -ldflags '-s -w' -o "$context/bin/" $programs
+	CGO_ENABLED=0 GOOS=linux GOARCH=$arch ${GO:-go} build -trimpath -tags urfave_cli_no_docs -ldflags '-s -w' -o "$context/bin/" $programs
 	chmod -R u=rwX,go=rX "$context"
 }
 
