@@ -169,6 +169,9 @@ func (r *Repository) pushFiles(ctx context.Context, root *os.Root, sources []bun
 	if result.Unchanged {
 		return &result, nil
 	}
+	if err := p.mount(ctx); err != nil {
+		return nil, err
+	}
 	if opts.Progress != nil {
 		files, bytes := len(b.index.Files), b.index.Size()
 		opts.Progress.Plan(files, bytes)

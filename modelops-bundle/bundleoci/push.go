@@ -30,6 +30,10 @@ type PushOptions struct {
 	// Known are bundles that this side pushed to or pulled from this repository. Their
 	// blobs are taken as present.
 	Known []contracts.Digest
+	// Origins are bundles that this side pushed to or pulled from other repositories of
+	// the registry, the likeliest first. A new repository gets the blobs of one from there,
+	// where the registry does that; a plan does not know whether it does.
+	Origins []Origin
 	// Cache says which files need not be read; nil for none.
 	Cache *bundle.Cache
 	// Format is that of the bundle; empty for [bundle.Packed]. Each needs a cache of its own.
@@ -84,6 +88,9 @@ func (r *Repository) Push(ctx context.Context, root *os.Root, sources []bundle.S
 	}
 	p := &push{repository: r, opts: opts, present: map[contracts.Digest]bool{}}
 	if err := p.survey(ctx); err != nil {
+		return nil, err
+	}
+	if err := p.mount(ctx); err != nil {
 		return nil, err
 	}
 	if err := p.openStorage(storedPaths(sources)); err != nil {

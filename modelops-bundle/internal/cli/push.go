@@ -1,9 +1,12 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -75,7 +78,8 @@ func runPush(c *cli.Context) error {
 	}
 	cache := s.project.StatCache(format)
 	opts := bundleoci.PushOptions{
-		Tag: tag, Base: state.Bases[s.baseKey(tag)], Force: c.Bool("force"), Known: state.Known(s.repository.Location), Cache: cache, Format: format,
+		Tag: tag, Base: state.Bases[s.baseKey(tag)], Force: c.Bool("force"), Cache: cache, Format: format,
+		Known: state.Known(s.repository.Location), Origins: origins(state, s.repository.Location),
 	}
 	if tag == s.defaultTag() {
 		state.Synced = nil // Agree makes it anew, and of 100,000 files it is 20 MB
@@ -128,6 +132,29 @@ func (s *session) pushed(state *project.State, tag string, result *bundleoci.Pus
 	state.Agree(s.baseKey(tag), tag, isDefault, d, result.Index)
 	state.Describe(d, content)
 	return s.project.WriteState(state)
+}
+
+// maxOrigins bounds how many bundles a push into a new repository asks for.
+const maxOrigins = 3
+
+// origins are the bundles that the project has seen in other repositories of the registry,
+// the last one first: one that was given another name has its blobs there.
+func origins(state *project.State, location contracts.Location) []bundleoci.Origin {
+	var found []bundleoci.Origin
+	for key, d := range state.Bases {
+		rest, here := strings.CutPrefix(key, location.Host+"/")
+		path := rest[:max(0, strings.LastIndexByte(rest, ':'))]
+		if here && path != "" && path != location.Path {
+			found = append(found, bundleoci.Origin{Path: path, Digest: d})
+		}
+	}
+	rank := func(o bundleoci.Origin) int {
+		return slices.Index([]contracts.Digest{"", state.LastPull, state.LastPush}, o.Digest)
+	}
+	slices.SortFunc(found, func(a, b bundleoci.Origin) int {
+		return cmp.Or(rank(b)-rank(a), strings.Compare(a.Path, b.Path), strings.Compare(string(a.Digest), string(b.Digest)))
+	})
+	return found[:min(len(found), maxOrigins)]
 }
 
 // chosenFormat is the format that the command line or the project says.
