@@ -12,7 +12,7 @@ import (
 	"github.com/modelops-suite/modelops-go/modelops-bundle/internal/bench/workload"
 )
 
-// TestCounts takes our own program through a typical project and its edit, and holds it
+// TestCounts takes our own program through a typical project and its edits, and holds it
 // to the targets that no load of the machine can move: how often it asks the registry.
 func TestCounts(t *testing.T) {
 	bin := os.Getenv("MODELOPS_TEST_BIN")
@@ -24,14 +24,14 @@ func TestCounts(t *testing.T) {
 		t.Skip(missing)
 	}
 	dir := t.TempDir()
-	base, edit := filepath.Join(dir, "W1"), filepath.Join(dir, "W4")
-	for _, d := range []string{base, edit} {
+	base, edit, table := filepath.Join(dir, "W1"), filepath.Join(dir, "W4"), filepath.Join(dir, "W4csv")
+	for _, d := range []string{base, edit, table} {
 		if err := workload.Write(d, filepath.Base(d), false); err != nil {
 			t.Fatal(err)
 		}
 	}
 	seen := map[string]figure{}
-	err := run(t.Context(), filepath.Join(dir, "station"), clients()[0], base, []string{edit}, link{}, [2]string{bin, ""}, func(step string, f figure) {
+	err := run(t.Context(), filepath.Join(dir, "station"), clients()[0], base, []string{edit, table}, link{}, [2]string{bin, ""}, func(step string, f figure) {
 		seen[step] = f
 	})
 	if err != nil {
@@ -40,7 +40,7 @@ func TestCounts(t *testing.T) {
 	for _, want := range targets {
 		f, ok := seen[want.step]
 		if !ok {
-			if strings.HasPrefix(want.step, "W1 ") || strings.HasPrefix(want.step, "W4 ") {
+			if strings.HasPrefix(want.step, "W1 ") || strings.HasPrefix(want.step, "W4") {
 				t.Errorf("%s was not measured", want.step)
 			}
 			continue
@@ -51,7 +51,10 @@ func TestCounts(t *testing.T) {
 			continue
 		}
 		if want.none {
-			continue // not reached yet
+			if f.requests+int(f.up+f.down) != 0 {
+				t.Errorf("%s: %d requests and %d bytes, want none", want.step, f.requests, f.up+f.down)
+			}
+			continue
 		}
 		if f.requests == 0 || f.requests > want.requests {
 			t.Errorf("%s: %d requests, want 1 to %d", want.step, f.requests, want.requests)
@@ -66,4 +69,26 @@ func TestCounts(t *testing.T) {
 func available(program string) bool {
 	_, err := exec.LookPath(program)
 	return err == nil
+}
+
+func TestFloors(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "files")
+	want := int64(0)
+	for name, size := range map[string]int{"a": 10, "b/empty": 0, "b/c/large": 3<<20 + 1} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), make([]byte, size), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		want += int64(size)
+	}
+	scratch := filepath.Join(t.TempDir(), "scratch")
+	push, pull, err := floors(dir, scratch)
+	if err != nil || push.up != want || pull.up != want {
+		t.Errorf("%d bytes sent and %d received of %d: %v", push.up, pull.up, want, err)
+	}
+	if _, err := os.Stat(scratch); err == nil {
+		t.Error("what was received was left behind")
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,13 +14,22 @@ import (
 	"time"
 )
 
-// floor is what the machine needs to read, hash and write the files of dir, with nothing
-// else to do: no client can be faster at a cold pull, nor much faster at a cold push.
-func floor(dir, scratch string) (figure, error) {
+// floors are what the machine needs for the files of dir with nothing else to do, in one
+// stream over the loopback: to read, hash and send them, and to receive, hash and write
+// them. Whoever sends and whoever receives for nobody is this process too. No client can be
+// much faster at a cold push and a cold pull.
+func floors(dir, scratch string) (push, pull figure, err error) {
 	defer os.RemoveAll(scratch)
-	before := cpuTime()
-	begin := time.Now()
-	n, err := copyTree(scratch, dir, "")
+	if push, err = timed(func() (int64, error) { return send(dir) }); err != nil {
+		return push, pull, err
+	}
+	pull, err = timed(func() (int64, error) { return receive(scratch, dir) })
+	return push, pull, err
+}
+
+func timed(step func() (int64, error)) (figure, error) {
+	before, begin := cpuTime(), time.Now()
+	n, err := step()
 	return figure{wall: time.Since(begin), cpu: cpuTime() - before, up: n}, err
 }
 
@@ -29,51 +39,142 @@ func cpuTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// copyTree copies the regular files below from to to, with their modes and times, and
-// hashes them on the way. Given a directory that to has the files of, it copies only the
-// ones whose time is another, as an edit rewrites files.
-func copyTree(to, from string, than string) (n int64, err error) {
-	err = filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+const floorBuffer = 1 << 20
+
+func send(dir string) (n int64, err error) {
+	here, there, err := connection()
+	if err != nil {
+		return 0, err
+	}
+	defer there.Close()
+	taken := make(chan error, 1)
+	go func() {
+		_, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{there}, make([]byte, floorBuffer))
+		taken <- err
+	}()
+	buffer := make([]byte, floorBuffer)
+	err = files(dir, func(rel string, _ fs.FileInfo) error {
+		in, err := os.Open(dir + rel)
 		if err != nil {
 			return err
 		}
-		rel := strings.TrimPrefix(path, from)
-		if d.IsDir() {
-			return os.MkdirAll(to+rel, 0o755)
-		}
-		info, err := d.Info()
-		if err != nil || !info.Mode().IsRegular() {
+		defer in.Close()
+		k, err := io.CopyBuffer(io.MultiWriter(here, sha256.New()), struct{ io.Reader }{in}, buffer)
+		n += k
+		return err
+	})
+	here.Close()
+	if lost := <-taken; err == nil {
+		err = lost
+	}
+	return n, err
+}
+
+func receive(to, from string) (n int64, err error) {
+	here, there, err := connection()
+	if err != nil {
+		return 0, err
+	}
+	defer here.Close()
+	sent := make(chan error, 1)
+	go func() {
+		defer there.Close()
+		sent <- files(from, func(rel string, _ fs.FileInfo) error {
+			in, err := os.Open(from + rel)
+			if err != nil {
+				return err
+			}
+			defer in.Close()
+			_, err = io.Copy(there, in)
+			return err
+		})
+	}()
+	buffer := make([]byte, floorBuffer)
+	err = files(from, func(rel string, info fs.FileInfo) error {
+		if err := os.MkdirAll(filepath.Dir(to+rel), 0o755); err != nil {
 			return err
 		}
+		out, err := os.OpenFile(to+rel, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, info.Mode().Perm())
+		if err != nil {
+			return err
+		}
+		k, err := io.CopyBuffer(io.MultiWriter(out, sha256.New()), io.LimitReader(here, info.Size()), buffer)
+		n += k
+		if closeErr := out.Close(); err == nil {
+			err = closeErr
+		}
+		return err
+	})
+	here.Close()
+	if lost := <-sent; err == nil {
+		err = lost
+	}
+	return n, err
+}
+
+// connection is both ends of one over the loopback.
+func connection() (here, there net.Conn, err error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, nil, err
+	}
+	defer listener.Close()
+	if here, err = net.Dial("tcp", listener.Addr().String()); err != nil {
+		return nil, nil, err
+	}
+	if there, err = listener.Accept(); err != nil {
+		here.Close()
+	}
+	return here, there, err
+}
+
+// files goes through the regular files below dir, in the order of their names.
+func files(dir string, visit func(rel string, info fs.FileInfo) error) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		return visit(strings.TrimPrefix(path, dir), info)
+	})
+}
+
+// copyTree copies the regular files below from to to, with their modes and times. Given a
+// directory that to has the files of, it copies only the ones whose time is another, as an
+// edit rewrites files.
+func copyTree(to, from string, than string) error {
+	return files(from, func(rel string, info fs.FileInfo) error {
 		if than != "" {
 			if old, err := os.Stat(than + rel); err == nil && old.ModTime().Equal(info.ModTime()) {
 				return nil
 			}
 		}
-		k, err := copyFile(to+rel, path, info)
-		n += k
-		return err
+		if err := os.MkdirAll(filepath.Dir(to+rel), 0o755); err != nil {
+			return err
+		}
+		return copyFile(to+rel, from+rel, info)
 	})
-	return n, err
 }
 
-func copyFile(to, from string, info fs.FileInfo) (int64, error) {
+func copyFile(to, from string, info fs.FileInfo) error {
 	in, err := os.Open(from)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer in.Close()
 	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, info.Mode().Perm())
 	if err != nil {
-		return 0, err
+		return err
 	}
-	defer out.Close()
-	n, err := io.CopyBuffer(io.MultiWriter(out, sha256.New()), in, make([]byte, min(1<<20, info.Size()+1)))
+	_, err = io.Copy(out, in)
+	if closeErr := out.Close(); err == nil {
+		err = closeErr
+	}
 	if err != nil {
-		return n, err
+		return err
 	}
-	if err := out.Close(); err != nil {
-		return n, err
-	}
-	return n, os.Chtimes(to, info.ModTime(), info.ModTime())
+	return os.Chtimes(to, info.ModTime(), info.ModTime())
 }

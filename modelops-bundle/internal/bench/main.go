@@ -143,11 +143,12 @@ func measureFamily(ctx context.Context, dir string, o options, l link, f family,
 	}
 	base := filepath.Join(bases, f.base)
 	for round := range o.rounds {
-		low, err := floor(base, filepath.Join(dir, "floor"))
+		push, pull, err := floors(base, filepath.Join(dir, "floor"))
 		if err != nil {
 			return err
 		}
-		results.add(l.name, f.base, "floor", "floor", low)
+		results.add(l.name, f.base, "floor push", "floor", push)
+		results.add(l.name, f.base, "floor pull", "floor", pull)
 		for _, c := range clients() {
 			if !takesPart(c, o, l, f) {
 				continue

@@ -66,7 +66,7 @@ func run(ctx context.Context, dir string, c client, base string, edits []string,
 }
 
 func (w *course) steps(ctx context.Context, base string, edits []string) error {
-	if _, err := copyTree(w.source, base, ""); err != nil {
+	if err := copyTree(w.source, base, ""); err != nil {
 		return err
 	}
 	if w.client.needsTarget {
@@ -89,7 +89,7 @@ func (w *course) steps(ctx context.Context, base string, edits []string) error {
 	}
 	for _, edit := range edits {
 		name := filepath.Base(edit)
-		if _, err := copyTree(w.source, edit, base); err != nil {
+		if err := copyTree(w.source, edit, base); err != nil {
 			return err
 		}
 		w.push(ctx, name+" push edit")
@@ -97,7 +97,7 @@ func (w *course) steps(ctx context.Context, base string, edits []string) error {
 			return nil
 		}
 		// Back to the base, for the next edit is one of it too.
-		if _, err := copyTree(w.source, base, edit); err != nil {
+		if err := copyTree(w.source, base, edit); err != nil {
 			return err
 		}
 		w.push(ctx, "")

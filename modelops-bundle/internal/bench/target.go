@@ -75,7 +75,7 @@ func (t target) line(r *results) string {
 			is := float64(f.wall) / float64(best)
 			add("time, of "+name+"'s", fmt.Sprint(limit), fmt.Sprintf("%.2f", is), is <= limit)
 		}
-		if low := r.floor(link, row.family); t.floor > 0 && low > 0 && link == "loopback" {
+		if low := r.floor(link, row.family, t.step); t.floor > 0 && low > 0 && link == "loopback" {
 			is := float64(f.wall) / float64(low)
 			add("time, of the floor's", fmt.Sprint(t.floor), fmt.Sprintf("%.2f", is), is <= t.floor)
 		}
