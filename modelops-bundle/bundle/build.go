@@ -13,6 +13,7 @@ import (
 	chunkers "github.com/PlakarKorp/go-cdc-chunkers"
 	_ "github.com/PlakarKorp/go-cdc-chunkers/chunkers/fastcdc" // registers the algorithm
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/modelops-suite/modelops-go/contracts"
 )
@@ -56,6 +57,9 @@ const (
 	// compressed.
 	rawLimit    = 32 << 20
 	storedLimit = 16 << 20
+	// packsLimit bounds, of the former, those of packs, of which none is larger: what is
+	// read long before it is compressed only fills memory and the processor's caches.
+	packsLimit = packCap
 	// parallel is how many blobs are under way at most: enough to keep a slow link busy.
 	parallel = 16
 )
@@ -71,7 +75,7 @@ func (o Builder) Build(ctx context.Context, root *os.Root, sources []Source) (*I
 	group.SetLimit(parallel)
 	b := &builder{
 		root: root, sink: o.Sink, cache: o.Cache, has: o.Has, progress: watched(o.Progress), group: group, made: map[blobKey]*Blob{},
-		raw: newArena(rawLimit), stored: newArena(storedLimit), encoders: make(chan struct{}, max(2, min(runtime.GOMAXPROCS(0), maxEncoders))),
+		raw: newArena(rawLimit), packing: semaphore.NewWeighted(packsLimit), stored: newArena(storedLimit), encoders: make(chan struct{}, max(2, min(runtime.GOMAXPROCS(0), maxEncoders))),
 	}
 	b.plan(sources)
 	files := make([]builtFile, len(sources))
@@ -101,7 +105,8 @@ type builder struct {
 	read     bool // something was not in the cache
 
 	raw, stored *arena
-	encoders    chan struct{} // one element for each encoder in use: each has megabytes
+	packing     *semaphore.Weighted // bytes of packs in raw
+	encoders    chan struct{}       // one element for each encoder in use: each has megabytes
 
 	mu   sync.Mutex
 	made map[blobKey]*Blob // complete when the group has ended
@@ -216,10 +221,15 @@ func (b *builder) pack(ctx context.Context, sources []Source, files []builtFile,
 	for _, i := range span {
 		total += files[i].Size
 	}
-	whole, err := b.raw.get(ctx, total)
-	if err != nil {
+	if err := b.packing.Acquire(ctx, total); err != nil {
 		return err
 	}
+	whole, err := b.raw.get(ctx, total)
+	if err != nil {
+		b.packing.Release(total)
+		return err
+	}
+	done := func() { b.raw.put(whole); b.packing.Release(total) }
 	buf := whole[:0]
 	storage := true
 	from := folder{root: b.root}
@@ -228,7 +238,7 @@ func (b *builder) pack(ctx context.Context, sources []Source, files []builtFile,
 		storage = storage && sources[i].Storage
 		data, err := readWhole(&from, sources[i], buf)
 		if err != nil {
-			b.raw.put(whole)
+			done()
 			return err
 		}
 		buf = buf[:len(buf)+len(data)]
@@ -244,7 +254,7 @@ func (b *builder) pack(ctx context.Context, sources []Source, files []builtFile,
 			full++
 		}
 	}
-	if err := b.blob(ctx, key, storage, buf); err != nil {
+	if err := b.blob(ctx, key, storage, buf, done); err != nil {
 		return err
 	}
 	b.progress.Done(full, total)
@@ -294,7 +304,7 @@ func (b *builder) chunk(ctx context.Context, source Source, file *builtFile) err
 		file.pieces = append(file.pieces, p)
 		b.group.Go(func() error {
 			p.blob = blobKey{contracts.DigestOf(own), Chunk}
-			if err := b.blob(ctx, p.blob, source.Storage, own); err != nil {
+			if err := b.blob(ctx, p.blob, source.Storage, own, func() { b.raw.put(own) }); err != nil {
 				return err
 			}
 			b.progress.Done(ended(&left), p.length)
@@ -313,12 +323,12 @@ func ended(left *atomic.Int64) int {
 	return 0
 }
 
-// blob encodes and sinks raw bytes, once for each key, and gives their buffer back. A blob
-// is for the storage when every file that has it is, which holds only when all is built: to
-// the sink it may be for the storage and turn out to be for the registry.
-func (b *builder) blob(ctx context.Context, key blobKey, storage bool, raw []byte) error {
-	held := raw
-	defer func() { b.raw.put(held) }()
+// blob encodes and sinks raw bytes, once for each key, and calls done when it needs them no
+// longer. A blob is for the storage when every file that has it is, which holds only when
+// all is built: to the sink it may be for the storage and turn out to be for the registry.
+func (b *builder) blob(ctx context.Context, key blobKey, storage bool, raw []byte, done func()) error {
+	done = sync.OnceFunc(done)
+	defer done()
 	if known, cached := b.cache.blob(key); cached {
 		if reused, err := b.reuse(ctx, []Blob{known}, storage); reused || err != nil {
 			return err
@@ -326,15 +336,15 @@ func (b *builder) blob(ctx context.Context, key blobKey, storage bool, raw []byt
 	}
 	blob := Blob{Raw: key.raw, RawSize: int64(len(raw)), Kind: key.kind, Storage: storage}
 	b.mu.Lock()
-	known, done := b.made[key]
-	if !done {
+	known, made := b.made[key]
+	if !made {
 		known = &Blob{}
 		*known = blob
 		b.made[key] = known
 	}
 	known.Storage = known.Storage && storage
 	b.mu.Unlock()
-	if done || b.sink == nil {
+	if made || b.sink == nil {
 		return nil
 	}
 	blob, stored, room, err := b.encode(ctx, blob, raw)
@@ -347,8 +357,7 @@ func (b *builder) blob(ctx context.Context, key blobKey, storage bool, raw []byt
 	*known = blob
 	b.mu.Unlock()
 	if blob.Encoding != Identity {
-		b.raw.put(held)
-		held = nil
+		done()
 	}
 	return b.sink(ctx, blob, stored)
 }
