@@ -11,11 +11,17 @@ import (
 	"github.com/modelops-suite/modelops-go/modelops-bundle/internal/cli"
 )
 
-// enoughMemory is from where on the collector works harder: what is under way in a transfer
-// is bounded well below it, and garbage need not double that.
-const enoughMemory = 96 << 20
+// enoughMemory is from where on the collector works hard: what is under way in a transfer is
+// bounded well below it, and garbage need not double that. Below it there is no need to.
+const (
+	enoughMemory = 96 << 20
+	lazy         = 400 // percent of what is in use
+)
 
 func main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(lazy)
+	}
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(enoughMemory)
 	}

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/modelops-suite/modelops-go/contracts"
 )
@@ -53,7 +54,7 @@ func (s Snapshot) Below(p string) []string {
 // Paths is all files, sorted.
 func (s Snapshot) Paths() []string { return s.Below(".") }
 
-var identifier = regexp.MustCompile(`^[\p{L}_][\p{L}\p{N}_]*$`)
+var identifier = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[\p{L}_][\p{L}\p{N}_]*$`) })
 
 // module is the import path of a Python file, for which the project's directory and src
 // are on Python's path.
@@ -72,7 +73,7 @@ func (s Snapshot) module(file string) (string, *contracts.Problem) {
 			"mkdir -p "+path.Dir(file)+"/models, and move it there, with an __init__.py beside it")
 	}
 	for _, part := range parts {
-		if !identifier.MatchString(part) {
+		if !identifier().MatchString(part) {
 			return problem("cannot be imported: "+contracts.Quote(part)+" is not a Python name", "rename it")
 		}
 	}
