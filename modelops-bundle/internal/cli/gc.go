@@ -23,7 +23,8 @@ func gcCommand() *cli.Command {
 this project last pushed or pulled, or that it pushed within the grace period. What was
 pushed from elsewhere is not looked at: a registry does not list what has no tag. The registry
 frees the room of what is deleted by its own garbage collection. It cannot be asked and told
-in one: a tag that somebody gives to such a bundle while gc --delete runs may be lost.
+in one: a tag that somebody gives to such a bundle while gc --delete runs may be lost. What
+lies in the environment's storage stays: other projects may have the same files there.
 
 Beside that, it removes what interrupted pulls left on this machine.`,
 		UsageText: "modelops-bundle gc\nmodelops-bundle gc --delete",
