@@ -4,6 +4,7 @@ package main
 
 import (
 	"crypto/sha256"
+	"errors"
 	"io"
 	"io/fs"
 	"net"
@@ -14,23 +15,30 @@ import (
 	"time"
 )
 
-// floors are what the machine needs for the files of dir with nothing else to do, in one
-// stream over the loopback: to read, hash and send them, and to receive, hash and write
-// them. Whoever sends and whoever receives for nobody is this process too. No client can be
-// much faster at a cold push and a cold pull.
-func floors(dir, scratch string) (push, pull figure, err error) {
-	defer os.RemoveAll(scratch)
-	if push, err = timed(func() (int64, error) { return send(dir) }); err != nil {
-		return push, pull, err
-	}
-	pull, err = timed(func() (int64, error) { return receive(scratch, dir) })
-	return push, pull, err
-}
+// floor is what the machine needs for some files with nothing else to do. No client can be
+// much faster at a cold push or pull.
+type floor string
 
-func timed(step func() (int64, error)) (figure, error) {
-	before, begin := cpuTime(), time.Now()
-	n, err := step()
-	return figure{wall: time.Since(begin), cpu: cpuTime() - before, up: n}, err
+const (
+	floorCopy floor = "copy and hash"
+	// floorPush and floorPull are one stream over the loopback. Whoever receives it for
+	// nobody, or sends it, is this process too.
+	floorPush floor = "read, hash and send"
+	floorPull floor = "receive, hash and write"
+)
+
+// floors measures each of them for the files of dir.
+func floors(dir, scratch string) (map[floor]figure, error) {
+	all := map[floor]figure{}
+	for name, step := range map[floor]func(to, from string) (int64, error){floorCopy: duplicate, floorPush: send, floorPull: receive} {
+		before, begin := cpuTime(), time.Now()
+		n, err := step(scratch, dir)
+		all[name] = figure{wall: time.Since(begin), cpu: cpuTime() - before, up: n}
+		if removeErr := os.RemoveAll(scratch); err != nil || removeErr != nil {
+			return nil, errors.Join(err, removeErr)
+		}
+	}
+	return all, nil
 }
 
 func cpuTime() time.Duration {
@@ -41,7 +49,39 @@ func cpuTime() time.Duration {
 
 const floorBuffer = 1 << 20
 
-func send(dir string) (n int64, err error) {
+// duplicate writes the files below from to to.
+func duplicate(to, from string) (n int64, err error) {
+	buffer := make([]byte, floorBuffer)
+	err = files(from, func(rel string, info fs.FileInfo) error {
+		in, err := os.Open(from + rel)
+		if err != nil {
+			return err
+		}
+		defer in.Close()
+		return write(to+rel, info, in, buffer, &n)
+	})
+	return n, err
+}
+
+// write hashes what it writes to a file that is not there yet.
+func write(to string, info fs.FileInfo, from io.Reader, buffer []byte, n *int64) error {
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, info.Mode().Perm())
+	if err != nil {
+		return err
+	}
+	k, err := io.CopyBuffer(io.MultiWriter(out, sha256.New()), io.LimitReader(from, info.Size()), buffer)
+	*n += k
+	if closeErr := out.Close(); err == nil {
+		err = closeErr
+	}
+	return err
+}
+
+// send reads the files below dir and sends them to nobody.
+func send(_, dir string) (n int64, err error) {
 	here, there, err := connection()
 	if err != nil {
 		return 0, err
@@ -70,6 +110,7 @@ func send(dir string) (n int64, err error) {
 	return n, err
 }
 
+// receive has the files below from sent to it, and writes them to to.
 func receive(to, from string) (n int64, err error) {
 	here, there, err := connection()
 	if err != nil {
@@ -90,21 +131,7 @@ func receive(to, from string) (n int64, err error) {
 		})
 	}()
 	buffer := make([]byte, floorBuffer)
-	err = files(from, func(rel string, info fs.FileInfo) error {
-		if err := os.MkdirAll(filepath.Dir(to+rel), 0o755); err != nil {
-			return err
-		}
-		out, err := os.OpenFile(to+rel, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, info.Mode().Perm())
-		if err != nil {
-			return err
-		}
-		k, err := io.CopyBuffer(io.MultiWriter(out, sha256.New()), io.LimitReader(here, info.Size()), buffer)
-		n += k
-		if closeErr := out.Close(); err == nil {
-			err = closeErr
-		}
-		return err
-	})
+	err = files(from, func(rel string, info fs.FileInfo) error { return write(to+rel, info, here, buffer, &n) })
 	here.Close()
 	if lost := <-sent; err == nil {
 		err = lost

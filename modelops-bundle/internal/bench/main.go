@@ -143,12 +143,13 @@ func measureFamily(ctx context.Context, dir string, o options, l link, f family,
 	}
 	base := filepath.Join(bases, f.base)
 	for round := range o.rounds {
-		push, pull, err := floors(base, filepath.Join(dir, "floor"))
+		low, err := floors(base, filepath.Join(dir, "floor"))
 		if err != nil {
 			return err
 		}
-		results.add(l.name, f.base, "floor push", "floor", push)
-		results.add(l.name, f.base, "floor pull", "floor", pull)
+		for name, figure := range low {
+			results.add(l.name, f.base, string(name), "floor", figure)
+		}
 		for _, c := range clients() {
 			if !takesPart(c, o, l, f) {
 				continue

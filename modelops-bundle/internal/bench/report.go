@@ -119,7 +119,7 @@ func (r *results) tables(b *strings.Builder) {
 		done = append(done, key)
 		fmt.Fprintf(b, "\n## %s\n\n| client | wall s | CPU s | memory MiB | sent kB | received kB | requests | of best peer | of floor |\n|---|---|---|---|---|---|---|---|---|\n", key)
 		best, _ := r.best(first.link, first.step)
-		low := r.floor(first.link, first.family, first.step)
+		low := r.floor(first.link, first.family, floorCopy)
 		for _, row := range r.rows {
 			if row.link != first.link || row.step != first.step {
 				continue
@@ -135,15 +135,10 @@ func (r *results) tables(b *strings.Builder) {
 	}
 }
 
-// floor is the machine's own time for a family's base, sent or received as in the step; 0
-// where it was not measured.
-func (r *results) floor(link, family, step string) time.Duration {
-	floor := "floor pull"
-	if strings.Contains(step, " push ") {
-		floor = "floor push"
-	}
+// floor is the machine's own time for a family's base; 0 where it was not measured.
+func (r *results) floor(link, family string, of floor) time.Duration {
 	for _, row := range r.rows {
-		if row.link == link && row.family == family && row.step == floor {
+		if row.link == link && row.family == family && row.step == string(of) {
 			f, _ := row.median()
 			return f.wall
 		}
@@ -177,8 +172,8 @@ registry counts the bytes of TCP's payload, HTTP's headers included, and on the 
 30 ms) delays them; over the loopback the kernel splices them. Requests are counted in the
 registry's log. What was pulled is compared with what was pushed after each pull, outside the
 time. CPU is user and system time of the client's processes; memory is that of the largest. The
-floor is one stream over the loopback: the same files read, hashed and sent to nobody, or
-received, hashed and written, in a single loop. Push edit and pull edit follow a push
+floor is a loop that copies and hashes the same files; those of the targets read, hash and send
+them to nobody in one stream over the loopback, and receive, hash and write them. Push edit and pull edit follow a push
 and pull of the workload that was edited. W2 is measured against crane and oras with one tar, W3
 against oras, and on the WAN W1 against oras and crane; with the others a run would take too
 long. On the WAN, W3 and its edits have an eighth of their size. kit is missing: its Go module

@@ -75,9 +75,13 @@ func (t target) line(r *results) string {
 			is := float64(f.wall) / float64(best)
 			add("time, of "+name+"'s", fmt.Sprint(limit), fmt.Sprintf("%.2f", is), is <= limit)
 		}
-		if low := r.floor(link, row.family, t.step); t.floor > 0 && low > 0 && link == "loopback" {
+		of := floorPull
+		if strings.Contains(t.step, " push ") {
+			of = floorPush
+		}
+		if low := r.floor(link, row.family, of); t.floor > 0 && low > 0 && link == "loopback" {
 			is := float64(f.wall) / float64(low)
-			add("time, of the floor's", fmt.Sprint(t.floor), fmt.Sprintf("%.2f", is), is <= t.floor)
+			add("time, of the machine's to "+string(of), fmt.Sprint(t.floor), fmt.Sprintf("%.2f", is), is <= t.floor)
 		}
 		if t.bytes > 0 || t.none {
 			add("bytes", fmt.Sprint(t.bytes), fmt.Sprint(f.up+f.down), f.up+f.down <= t.bytes)
