@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -127,9 +128,11 @@ type attempt struct {
 	task  jobs.Task
 	tries int
 	avoid []string
+	again bool // it was given away before, and goes before those that were not
 }
 
-// batch are tasks that a worker runs one after the other.
+// batch are tasks that a worker runs one after the other. While one takes long, the worker
+// says what ended before it, and leaves what comes after it to others.
 type batch struct{ attempts []*attempt }
 
 // tries is how often a task is run when it, or its worker, fails in a way that another try
@@ -285,6 +288,11 @@ func (r *running) settle(ctx context.Context, held *batch, line *line) error {
 	var rest []*attempt
 	for _, a := range held.attempts {
 		got, there := answers[a.task.Key]
+		if !there && slices.Contains(line.Left, a.task.Key) {
+			a.again = true // and that was no try
+			r.again = append(r.again, a)
+			continue
+		}
 		if !there && line.More {
 			rest = append(rest, a)
 			continue
@@ -296,6 +304,7 @@ func (r *running) settle(ctx context.Context, held *batch, line *line) error {
 			if line.Worker != "" {
 				a.avoid = append(a.avoid, line.Worker)
 			}
+			a.again = true
 			r.again = append(r.again, a)
 			continue
 		}

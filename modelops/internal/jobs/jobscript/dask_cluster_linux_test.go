@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -266,6 +267,38 @@ func TestDaskDrainingWorker(t *testing.T) {
 	c.until(id, func(s jobStatus) bool { return s.State != "RUNNING" && s.State != "SUBMITTED" })
 	if s := c.status(id); s.State != "SUCCEEDED" || s.Tasks["succeeded"] != 200 {
 		t.Errorf("%+v\n%s", s, c.must("jobs", "logs", id))
+	}
+}
+
+// A task that takes long holds up none that travels with it: what ended before it is stored
+// while it runs, what comes after it runs elsewhere, and nothing runs twice.
+func TestDaskSlowTask(t *testing.T) {
+	c := newCluster(t, "2026.8.0", false)
+	c.worker(nil)
+	c.worker(nil)
+	c.threads(2)
+	ran, hurry := filepath.Join(c.work, "ran"), filepath.Join(c.work, "hurry")
+	c.study(100, fmt.Sprintf(`import os, time
+def wire(entrypoint, params, seed):
+    with open(%q, "a") as out:
+        out.write("%%d\n" %% params["i"])
+    while params["i"] == 60 and not os.path.exists(%q):
+        time.sleep(0.05)
+    return {"rows": b"x\n%%d\n" %% params["i"]}
+`, ran, hurry))
+	id := strings.TrimSpace(c.must("jobs", "submit", "study.json"))
+	c.until(id, func(s jobStatus) bool { return s.Tasks["succeeded"] == 99 })
+	c.write(hurry, "")
+	c.until(id, func(s jobStatus) bool { return s.State != "RUNNING" && s.State != "SUBMITTED" })
+	c.checkRows(id, 100)
+	words, err := os.ReadFile(ran)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Fields(string(words))
+	slices.Sort(lines)
+	if n := len(slices.Compact(slices.Clone(lines))); n != 100 || len(lines) != 100 {
+		t.Errorf("%d tasks ran, %d times in all", n, len(lines))
 	}
 }
 
