@@ -129,7 +129,7 @@ func stop(t *testing.T, worker *exec.Cmd) {
 	eventually(t, "the worker has ended", func() bool { return syscall.Kill(worker.Process.Pid, 0) != nil })
 }
 
-func eventually(t *testing.T, what string, holds func() bool) {
+func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	ticker := time.NewTicker(50 * time.Millisecond)
 	defer ticker.Stop()
