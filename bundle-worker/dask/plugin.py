@@ -360,65 +360,54 @@ class Batch:
             return ended, left
 
 
-def run(job, name, tasks, known):
+class Traveller:
+    """A function that travels, for workers to run."""
+
+    def __reduce__(self):
+        return travel(type(self).__name__)
+
+
+class Run(Traveller):
     """What Dask runs: a batch of tasks, each (key, document). It answers with the worker's
     address, a result for each that it began, (key, text, None), or (key, None, why) for one
     that the server could not run, and the keys of the others. What is in the text is not
     looked at here."""
-    worker = get_worker()
-    plugin = worker.plugins.get(plugin_name(job))
-    if plugin is None:
-        raise Missing
-    return worker.address, *plugin.run(name, tasks, known)
-
-
-def cancel(job, keys, dask_worker=None):
-    """Ends tasks on this worker; for Client.run."""
-    plugin = dask_worker.plugins.get(plugin_name(job))
-    if plugin:
-        plugin.cancel(keys)
-
-
-class Run:
-    """run, as it travels."""
 
     def __call__(self, job, name, tasks, known):
-        return run(job, name, tasks, known)
+        worker = get_worker()
+        plugin = plugin_of(job, worker)
+        if plugin is None:
+            raise Missing
+        return worker.address, *plugin.run(name, tasks, known)
 
-    def __reduce__(self):
-        return travel("Run")
 
-
-class Cancel:
-    """cancel, as it travels."""
+class Cancel(Traveller):
+    """Ends tasks on a worker."""
 
     def __call__(self, job, keys, dask_worker=None):
-        return cancel(job, keys, dask_worker)
+        plugin = plugin_of(job, dask_worker)
+        if plugin:
+            plugin.cancel(keys)
 
-    def __reduce__(self):
-        return travel("Cancel")
 
-
-class Part:
-    """Serve.part, as it travels."""
+class Part(Traveller):
+    """Parts batches on a worker that are late."""
 
     def __call__(self, job, names, dask_worker=None):
-        plugin = dask_worker.plugins.get(plugin_name(job))
+        plugin = plugin_of(job, dask_worker)
         return plugin.part(names) if plugin else {}
 
-    def __reduce__(self):
-        return travel("Part")
 
-
-class Usable:
-    """Whether a worker runs tasks, as it travels."""
+class Usable(Traveller):
+    """Whether a worker runs tasks."""
 
     def __call__(self, job, dask_worker=None):
-        plugin = dask_worker.plugins.get(plugin_name(job))
+        plugin = plugin_of(job, dask_worker)
         return bool(plugin and plugin.process and plugin.process.poll() is None)
 
-    def __reduce__(self):
-        return travel("Usable")
+
+def plugin_of(job, worker):
+    return worker.plugins.get(plugin_name(job))
 
 
 def plugin_name(job):
