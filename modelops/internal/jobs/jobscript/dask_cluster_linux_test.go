@@ -273,7 +273,12 @@ func TestDaskDrainingWorker(t *testing.T) {
 // A task that takes long holds up none that travels with it: what ended before it is stored
 // while it runs, what comes after it runs elsewhere, and nothing runs twice.
 func TestDaskSlowTask(t *testing.T) {
-	c := newCluster(t, "2026.8.0", false)
+	for _, version := range []string{"2022.12.1", "2026.8.0"} {
+		t.Run(version, func(t *testing.T) { slowTask(t, newCluster(t, version, false)) })
+	}
+}
+
+func slowTask(t *testing.T, c *cluster) {
 	c.worker(nil)
 	c.worker(nil)
 	c.threads(2)

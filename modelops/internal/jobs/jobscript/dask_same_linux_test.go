@@ -119,8 +119,8 @@ func (p *person) example(name string) {
 	}
 }
 
-// digests are those of every output of a job's results, by task and name.
-func (p *person) digests(id string) map[string]string {
+// catalog is that of the local environment, which comes with it, and with its text.
+func (p *person) catalog() (*jobs.Catalog, *contracts.BundleEnvironment, []byte) {
 	p.t.Helper()
 	file := filepath.Join(p.work, "home", ".modelops", "bundle-env", "local.yaml")
 	data, err := os.ReadFile(file)
@@ -135,7 +135,13 @@ func (p *person) digests(id string) map[string]string {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	catalog := jobs.Open(store, nil)
+	return jobs.Open(store, nil), env, data
+}
+
+// digests are those of every output of a job's results, by task and name.
+func (p *person) digests(id string) map[string]string {
+	p.t.Helper()
+	catalog, _, _ := p.catalog()
 	job, err := catalog.Load(p.t.Context(), id)
 	if err != nil {
 		p.t.Fatal(err)
