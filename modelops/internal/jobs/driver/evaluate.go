@@ -1,10 +1,8 @@
 package driver
 
 import (
-	"bytes"
 	"context"
 	"iter"
-	"maps"
 	"slices"
 	"sync"
 
@@ -216,7 +214,8 @@ func (e *evaluator) build(n evaluation) (err error) {
 // read reads what the set's simulations answered. The error is for results that cannot be
 // read.
 func (e *evaluator) read(set jobs.ReplicateSet) ([]contracts.Replicate, error) {
-	replicates, room := make([]contracts.Replicate, len(set.Keys)), e.Inline
+	replicates, spill := make([]contracts.Replicate, len(set.Keys)), newSpill(e.attempt)
+	defer func() { _ = spill.puts.Wait() }()
 	for i, key := range set.Keys {
 		at, found := e.located.find(key)
 		if !found {
@@ -227,39 +226,11 @@ func (e *evaluator) read(set jobs.ReplicateSet) ([]contracts.Replicate, error) {
 			return nil, e.distrust(e.ctx, at, contracts.AsError(err))
 		}
 		if e.Inline > 0 {
-			if room, err = e.refer(result.Outputs, room); err != nil {
-				return nil, err
-			}
+			spill.refer(e.ctx, result.Outputs)
 		}
 		replicates[i] = contracts.Replicate{Task: key, Outputs: result.Outputs}
 	}
-	return replicates, nil
-}
-
-// refer puts the outputs that there is no room for into the storage, and is what room is
-// left.
-func (e *evaluator) refer(outputs map[string]contracts.Artifact, room int) (int, error) {
-	for _, name := range slices.Sorted(maps.Keys(outputs)) {
-		artifact := outputs[name]
-		if artifact.Ref != "" {
-			continue
-		}
-		if len(artifact.Inline) <= room {
-			room -= len(artifact.Inline)
-			continue
-		}
-		err := e.persist(e.ctx, "store output "+contracts.Quote(name)+" for an evaluation", func(ctx context.Context) error {
-			stored, err := e.results.PutBlob(ctx, artifact, bytes.NewReader(artifact.Inline))
-			if err == nil {
-				outputs[name] = stored
-			}
-			return err
-		})
-		if err != nil {
-			return 0, err
-		}
-	}
-	return room, nil
+	return replicates, spill.puts.Wait()
 }
 
 // distrust notes a segment whose bytes, or those of its outputs, are damaged, so that
