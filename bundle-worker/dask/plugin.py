@@ -6,6 +6,7 @@ driver's bridge, in the scheduler and in the workers.
 """
 
 import asyncio
+import collections
 import contextlib
 import fcntl
 import hashlib
@@ -35,6 +36,7 @@ STOP_SECONDS = 10  # for it to end the simulations that run
 CLOSE_SECONDS = 60  # for a worker that cannot run tasks to close
 DEATH_SECONDS = 2  # for one that does not answer to be gone
 BUSY_SECONDS = 0.05  # between two tries at a server whose queue is full
+LATE_SECONDS = 0.5  # of one task, after which its batch may be parted
 YOUNG_SECONDS = 600  # in which a server may not have taken its directory's lock yet
 RESULT_MOST = 128 << 20  # bytes of a task's result: outputs that are large go to the storage
 
@@ -103,6 +105,7 @@ class Serve(WorkerPlugin):
         self.order, self.program = order, program
         self.name = plugin_name(order["job"])
         self.process = self.directory = self.unpacked = self.worker = None
+        self.batches = {}  # that run, by name
         self.running = {}  # connections of tasks that run, by key
         self.stopped = set()
         self.lock = threading.Lock()
@@ -207,7 +210,35 @@ class Serve(WorkerPlugin):
             out.write(data)
         return file
 
-    def run(self, key, task, known):
+    def run(self, name, tasks, known):
+        """A batch, to what it returns and the keys of what it did not begin."""
+        batch = Batch(tasks)
+        with self.lock:
+            self.batches[name] = batch
+        try:
+            for key, task in batch:
+                batch.end(self.settle(key, task, known))
+        finally:
+            with self.lock:
+                self.batches.pop(name, None)
+        return batch.returns, batch.left
+
+    def part(self, names):
+        """What Batch.part answers for those of the batches that are late."""
+        with self.lock:
+            there = {name: self.batches[name] for name in names if name in self.batches}
+        return {name: batch.part() for name, batch in there.items() if batch.late()}
+
+    def settle(self, key, task, known):
+        """One task, to its key, its result, and why there is none."""
+        try:
+            return key, self.post(key, task, known), None
+        except Refused as problem:
+            return key, json.dumps({"task_id": key, "outputs": {}, "error": problem.args[0]}).encode(), None
+        except Unusable as problem:
+            return key, None, str(problem)
+
+    def post(self, key, task, known):
         """One task, a document in JSON, to its result. known is the digest of the
         environment that the driver knows."""
         while True:
@@ -289,61 +320,94 @@ class Connection(http.client.HTTPConnection):
             self.sock.shutdown(socket.SHUT_RDWR)
 
 
-def run(job, tasks, known):
-    """What Dask runs: tasks, each (key, document), one after the other. It answers with the
-    worker's address and a result for each: (key, text, None), or (key, None, why) for one
-    that the server could not run. What is in the text is not looked at here."""
-    worker = get_worker()
-    plugin = worker.plugins.get(plugin_name(job))
-    if plugin is None:
-        raise Missing
-    results = []
-    for key, task in tasks:
-        try:
-            results.append((key, plugin.run(key, task, known), None))
-        except Refused as problem:
-            results.append((key, json.dumps({"task_id": key, "outputs": {}, "error": problem.args[0]}).encode(), None))
-        except Unusable as problem:
-            results.append((key, None, str(problem)))
-    return worker.address, results
+class Batch:
+    """Tasks that a thread of a worker runs one after the other. Others must not wait for the
+    one that takes long: what ended before it can be had, and what comes after it be taken
+    back. Iterating begins them."""
+
+    def __init__(self, tasks):
+        self.tasks = collections.deque(tasks)
+        self.returns, self.left = [], []
+        self.said = 0  # of the returns
+        self.began = time.monotonic()  # the task that runs
+        self.lock = threading.Lock()
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        with self.lock:
+            if not self.tasks:
+                raise StopIteration
+            self.began = time.monotonic()
+            return self.tasks.popleft()
+
+    def end(self, answer):
+        with self.lock:
+            self.returns.append(answer)
+
+    def late(self):
+        return time.monotonic() - self.began > LATE_SECONDS
+
+    def part(self):
+        """What has ended since this was asked last, and the keys of what will not begin
+        here: whoever asks may give that to another worker."""
+        with self.lock:
+            ended, self.said = self.returns[self.said:], len(self.returns)
+            left = [key for key, _ in self.tasks]
+            self.left += left
+            self.tasks.clear()
+            return ended, left
 
 
-def cancel(job, keys, dask_worker=None):
-    """Ends tasks on this worker; for Client.run."""
-    plugin = dask_worker.plugins.get(plugin_name(job))
-    if plugin:
-        plugin.cancel(keys)
-
-
-class Run:
-    """run, as it travels."""
-
-    def __call__(self, job, tasks, known):
-        return run(job, tasks, known)
+class Traveller:
+    """A function that travels, for workers to run."""
 
     def __reduce__(self):
-        return travel("Run")
+        return travel(type(self).__name__)
 
 
-class Cancel:
-    """cancel, as it travels."""
+class Run(Traveller):
+    """What Dask runs: a batch of tasks, each (key, document). It answers with the worker's
+    address, a result for each that it began, (key, text, None), or (key, None, why) for one
+    that the server could not run, and the keys of the others. What is in the text is not
+    looked at here."""
+
+    def __call__(self, job, name, tasks, known):
+        worker = get_worker()
+        plugin = plugin_of(job, worker)
+        if plugin is None:
+            raise Missing
+        return worker.address, *plugin.run(name, tasks, known)
+
+
+class Cancel(Traveller):
+    """Ends tasks on a worker."""
 
     def __call__(self, job, keys, dask_worker=None):
-        return cancel(job, keys, dask_worker)
+        plugin = plugin_of(job, dask_worker)
+        if plugin:
+            plugin.cancel(keys)
 
-    def __reduce__(self):
-        return travel("Cancel")
+
+class Part(Traveller):
+    """Parts batches on a worker that are late."""
+
+    def __call__(self, job, names, dask_worker=None):
+        plugin = plugin_of(job, dask_worker)
+        return plugin.part(names) if plugin else {}
 
 
-class Usable:
-    """Whether a worker runs tasks, as it travels."""
+class Usable(Traveller):
+    """Whether a worker runs tasks."""
 
     def __call__(self, job, dask_worker=None):
-        plugin = dask_worker.plugins.get(plugin_name(job))
+        plugin = plugin_of(job, dask_worker)
         return bool(plugin and plugin.process and plugin.process.poll() is None)
 
-    def __reduce__(self):
-        return travel("Usable")
+
+def plugin_of(job, worker):
+    return worker.plugins.get(plugin_name(job))
 
 
 def plugin_name(job):

@@ -121,6 +121,7 @@ func drive(c *cli.Context, l *located, token string, log *slog.Logger) (ended jo
 	}
 	d := &driver.Driver{Catalog: l.catalog, Log: log, Token: token, Start: c.Int("start")}
 	if l.job.Executor == jobs.Dask {
+		d.Inline = dask.Inline
 		d.Executor, err = l.onDask(workerEnviron(env, l.home), worker, log)
 		if err != nil {
 			return ended, err

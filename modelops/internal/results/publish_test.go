@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -194,19 +195,22 @@ func TestAbandoned(t *testing.T) {
 	}
 }
 
-// limited is a store that cannot be reached any more after so many segments.
+// limited is a store in which segments behind the last can be read once: when they are looked
+// into, and not when they are fetched.
 type limited struct {
 	blobstore.Store
-	left, got int
+	last string // a key; "" for all
+	mu   sync.Mutex
+	got  map[string]int
 }
 
 func (l *limited) Get(ctx context.Context, key string) (io.ReadCloser, error) {
 	if strings.Contains(key, "/segments/") {
-		if l.left == 0 {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.got[key]++; l.last != "" && key > l.last && l.got[key] > 1 {
 			return nil, &contracts.Error{Code: contracts.CodeUnavailable, Message: "no network", Hint: "look for it"}
 		}
-		l.left--
-		l.got++
 	}
 	return l.Store.Get(ctx, key)
 }
@@ -219,17 +223,30 @@ func TestCollectGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(t.TempDir(), "out")
-	collect := func(segments int) (*Tables, int, error) {
-		store := &limited{Store: w.store, left: segments}
-		tables, err := (&Collector{Catalog: jobs.Open(store, nil), Job: w.job, Dir: dir, Format: CSV}).Collect(t.Context())
-		return tables, store.got, err
+	collect := func(last string) (tables *Tables, segments int, err error) {
+		store := &limited{Store: w.store, last: last, got: map[string]int{}}
+		tables, err = (&Collector{Catalog: jobs.Open(store, nil), Job: w.job, Dir: dir, Format: CSV}).Collect(t.Context())
+		for _, n := range store.got {
+			segments += n
+		}
+		return tables, segments, err
 	}
-	const all = 8 // segments; the index reads them once
-	_, _, err := collect(all + 4)
+	var keys []string
+	for entry, err := range w.store.List(t.Context(), contracts.ResultsPrefix(w.job.Content)+"/segments/") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, entry.Key)
+	}
+	const all = 8
+	if len(keys) != all {
+		t.Fatalf("%d segments", len(keys))
+	}
+	_, _, err := collect(keys[3])
 	if e := contracts.AsError(err); e == nil || e.Code != contracts.CodeUnavailable || e.Hint != "look for it; the same command goes on from where it is" {
 		t.Fatalf("%v", err)
 	}
-	tables, got, err := collect(1000)
+	tables, got, err := collect("")
 	if err != nil || tables.Resumed != 4*13 || got != all+all-4 {
 		t.Fatalf("%v %+v, read %d segments", err, tables, got)
 	}

@@ -42,6 +42,7 @@ type line struct {
 	Batch   string   `json:"batch"`
 	Worker  string   `json:"worker"` // address of the one that ran the batch
 	Returns []answer `json:"returns"`
+	Left    []string `json:"left"` // keys of what was not begun, and is to be given away again
 	More    bool     `json:"more"` // the batch has more returns
 	Lost    string   `json:"lost"`
 }
@@ -295,7 +296,7 @@ func (b *bridge) submit(name string, attempts []*attempt, documents []string, ne
 	for i, a := range attempts {
 		tasks[i] = [2]string{a.task.Key, documents[i]}
 	}
-	return b.write(map[string]any{"batch": name, "tasks": tasks, "resources": needs, "environment": known, "avoid": attempts[0].avoid})
+	return b.write(map[string]any{"batch": name, "tasks": tasks, "resources": needs, "environment": known, "avoid": attempts[0].avoid, "first": attempts[0].again})
 }
 
 func (b *bridge) threads() int {

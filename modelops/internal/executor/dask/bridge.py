@@ -3,12 +3,14 @@
 Both are lines of JSON. What comes in on standard input:
 
     {"start": {"scheduler", "tls", "plugin" (source), "program" (file), "order", "wait"}}   first
-    {"batch": id, "tasks": [[key, document], ...], "resources": {name: amount}, "environment": known digest, "avoid": [worker, ...]}
+    {"batch": id, "tasks": [[key, document], ...], "resources": {name: amount}, "environment": known digest, "avoid": [worker, ...],
+     "first": true if it goes before others that wait}
 
 What goes out on standard output:
 
     {"ready": {"distributed": version, "scheduler": version, "workers": [...]}}
-    {"batch": id, "worker": address, "returns": [[key, result (a text), null] or [key, null, why], ...], "more": true if others follow}
+    {"batch": id, "worker": address, "returns": [[key, result (a text), null] or [key, null, why], ...], "left": [key of one that was not begun, ...],
+     "more": true if others follow}
     {"batch": id, "lost": why}
     {"waiting": for what}                                   until it is ready
     {"workers": [...]}                                      when there are others than before
@@ -24,6 +26,7 @@ import contextlib
 import importlib.util
 import json
 import sys
+import time
 import types
 import zlib
 
@@ -48,6 +51,7 @@ class Bridge:
         self.reader, self.out = reader, out
         self.client = self.module = self.job = None
         self.keys = {}  # of the tasks of each batch that runs
+        self.since = {}  # when those of several tasks that are whole were handed over
         self.futures = {}
         self.bound = {}  # to workers: those of batches that avoid others
         self.finished = asyncio.Queue()
@@ -82,7 +86,7 @@ class Bridge:
                 await asyncio.wait_for(self.end(), END_SECONDS)
 
     async def work(self, early):
-        helpers = [asyncio.ensure_future(self.watch()), asyncio.ensure_future(self.collect())]
+        helpers = [asyncio.ensure_future(helper()) for helper in (self.watch, self.collect, self.part)]
         orders = asyncio.ensure_future(self.take_orders(early))
         try:
             done, _ = await asyncio.wait([orders, *helpers], return_when=asyncio.FIRST_COMPLETED)
@@ -212,12 +216,18 @@ class Bridge:
             order = json.loads(line)
             name, tasks = order["batch"], [(key, document.encode()) for key, document in order["tasks"]]
             self.keys[name] = [key for key, _ in tasks]
+            if len(tasks) > 1:
+                self.since[name] = time.monotonic()
             future = self.client.submit(
-                self.module.Run(), self.job, tasks, order.get("environment", ""), key=f"modelops-{self.job}-{self.attempt}-{name}", pure=False,
-                resources=order.get("resources") or None, workers=self.elsewhere(name, order.get("avoid")))
+                self.module.Run(), self.job, self.key(name), tasks, order.get("environment", ""), key=self.key(name), pure=False,
+                resources=order.get("resources") or None, workers=self.elsewhere(name, order.get("avoid")), priority=int(order["first"]))
             self.futures[name] = future
             future.add_done_callback(lambda future, name=name: self.client.loop.add_callback(self.finished.put_nowait, (name, future)))
             line = await self.reader.readline()
+
+    def key(self, name):
+        """What Dask knows a batch by, and its worker: no other batch has it."""
+        return f"modelops-{self.job}-{self.attempt}-{name}"
 
     def elsewhere(self, name, avoid):
         """The workers for a batch that is to avoid some, while there are others."""
@@ -252,10 +262,36 @@ class Bridge:
             for (name, _), returns in zip(good, results):
                 self.deliver(name, returns)
 
+    async def part(self):
+        """Parts the batches that take long, see Batch of the plugin. Short ones never do, so
+        that a cluster which has no others is not asked."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            now = time.monotonic()
+            late = {self.key(name): name for name, since in self.since.items() if now - since > LOOK_SECONDS}
+            if not late:
+                continue
+            with contextlib.suppress(OSError, asyncio.TimeoutError):  # of a scheduler that is gone, which is seen elsewhere
+                there = await asyncio.wait_for(self.client.processing(), CONNECT_SECONDS)
+                asked = [self.ask(worker, {key: late[key] for key in keys if key in late}) for worker, keys in there.items() if not late.keys().isdisjoint(keys)]
+                # Of a worker that does not answer, the batch itself says everything, or its loss.
+                await asyncio.gather(*asked, return_exceptions=True)
+
+    async def ask(self, worker, late):
+        """Says what a worker has of batches, by their keys, before their end."""
+        answers = await asyncio.wait_for(self.client.run(self.module.Part(), self.job, list(late), workers=[worker], on_error="ignore"), CONNECT_SECONDS)
+        for key, (returns, left) in answers.get(worker, {}).items():
+            if self.since.pop(late[key], None) and (returns or left):  # else it ended meanwhile
+                self.tell(late[key], worker, returns, left, more=True)
+
     def deliver(self, name, answer):
-        """Says the results of a batch. A result is a text here, whatever is in it: one that
-        is no JSON must not spoil a line with others."""
-        worker, returns = answer
+        """Says the results of a batch that has ended."""
+        self.tell(name, *answer, more=False)
+        self.forget(name)
+
+    def tell(self, name, worker, returns, left, more):
+        """Says what became of tasks of a batch. A result is a text here, whatever is in it:
+        one that is no JSON must not spoil a line with others."""
         lines, size = [[]], 0
         for key, body, why in returns:
             part = json.dumps([key, None if body is None else body.decode(errors="replace").strip(), why], ensure_ascii=False).encode()
@@ -267,9 +303,10 @@ class Bridge:
             lines[-1].append(part)
             size += len(part)
         for number, parts in enumerate(lines, 1):
-            more = b',"more":true' if number < len(lines) else b""
-            self.write(b'{"batch":"%s","worker":%s,"returns":[%s]%s}' % (name.encode(), json.dumps(worker).encode(), b",".join(parts), more))
-        self.forget(name)
+            end = b',"more":true' if more or number < len(lines) else b""
+            if number == len(lines) and left:
+                end = b',"left":%s%s' % (json.dumps(left).encode(), end)
+            self.write(b'{"batch":"%s","worker":%s,"returns":[%s]%s}' % (name.encode(), json.dumps(worker).encode(), b",".join(parts), end))
 
     def lose(self, name, why):
         if name in self.keys:
@@ -278,6 +315,7 @@ class Bridge:
 
     def forget(self, name):
         self.keys.pop(name, None)
+        self.since.pop(name, None)
         self.bound.pop(name, None)
         future = self.futures.pop(name, None)
         if future is not None:

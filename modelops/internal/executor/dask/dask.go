@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -106,6 +107,10 @@ type goneError struct {
 
 func (e *goneError) Error() string { return e.envelope.Message }
 
+// Inline bounds the outputs of replicates that travel with an evaluation, in bytes: driver,
+// bridge and scheduler hold those of all evaluations that are given away.
+const Inline = 1 << 20
+
 // running is one run of an executor, over any number of sessions with the cluster.
 type running struct {
 	*Executor
@@ -114,6 +119,7 @@ type running struct {
 
 	again   []*attempt        // tasks to be given away before those that come
 	flight  map[string]*batch // what the cluster has
+	bytes   int               // of its documents
 	count   int               // of batches so far
 	settled int               // tasks that have a result
 	met     bool              // the cluster could run what was asked of it
@@ -127,10 +133,15 @@ type attempt struct {
 	task  jobs.Task
 	tries int
 	avoid []string
+	again bool // it was given away before, and goes before those that were not
 }
 
-// batch are tasks that a worker runs one after the other.
-type batch struct{ attempts []*attempt }
+// batch are tasks that a worker runs one after the other. While one takes long, the worker
+// says what ended before it, and leaves what comes after it to others.
+type batch struct {
+	attempts []*attempt
+	bytes    int // of its documents
+}
 
 // tries is how often a task is run when it, or its worker, fails in a way that another try
 // can help.
@@ -149,6 +160,7 @@ func (r *running) session(ctx context.Context) error {
 		r.again = append(r.again, held.attempts...)
 	}
 	clear(r.flight)
+	r.bytes = 0
 	for {
 		if r.done && len(r.again) == 0 && len(r.flight) == 0 {
 			return nil
@@ -157,7 +169,7 @@ func (r *running) session(ctx context.Context) error {
 			return err
 		}
 		var more <-chan jobs.Task
-		if !r.done && len(r.again) == 0 && len(r.flight) < b.window() {
+		if !r.done && len(r.again) == 0 && r.room(b) {
 			more = r.tasks
 		}
 		select {
@@ -203,10 +215,16 @@ func (r *running) gather() {
 	}
 }
 
+// flightBytes bounds the documents of what the cluster has, but for one batch.
+const flightBytes = 64 << 20
+
+// room says whether the cluster may have another batch.
+func (r *running) room(b *bridge) bool { return len(r.flight) < b.window() && r.bytes < flightBytes }
+
 // give hands waiting tasks to the cluster while it has room.
 func (r *running) give(ctx context.Context, b *bridge) error {
-	for len(r.again) > 0 && len(r.flight) < b.window() {
-		next, documents, err := r.next()
+	for len(r.again) > 0 && r.room(b) {
+		next, documents, bytes, err := r.next()
 		if err != nil {
 			if err := r.finish(ctx, next[0].task, next[0].task.Failed(contracts.AsError(err))); err != nil {
 				return err
@@ -220,7 +238,8 @@ func (r *running) give(ctx context.Context, b *bridge) error {
 		r.met = r.met || next[0].task.Sim.Resources != nil
 		r.count++
 		name := batchName(r.count)
-		r.flight[name] = &batch{attempts: next}
+		r.flight[name] = &batch{next, bytes}
+		r.bytes += bytes
 		if err := b.submit(name, next, documents, needs, r.known); err != nil {
 			return b.ended(true)
 		}
@@ -228,29 +247,27 @@ func (r *running) give(ctx context.Context, b *bridge) error {
 	return nil
 }
 
-// next takes the tasks of one batch from those that wait, with their documents. An error is
-// that of the only one.
-func (r *running) next() (next []*attempt, documents []string, err error) {
-	most, bytes := min(r.pace.size(), len(r.again)), 0
-	for _, a := range r.again[:most] {
+// next takes the tasks of one batch from those that wait, with their documents and how many
+// bytes these have. An error is that of the only one.
+func (r *running) next() (next []*attempt, documents []string, bytes int, err error) {
+	for _, a := range r.again[:min(r.pace.size(), len(r.again))] {
 		// What made one batch fail does not make two, and one batch asks for one thing.
 		if len(next) > 0 && (next[0].tries > 0 || a.tries > 0 || a.task.Sim.Resources != next[0].task.Sim.Resources) {
 			break
 		}
 		var text string
 		text, err = document(a.task)
-		bytes += len(text)
-		if len(next) > 0 && (err != nil || bytes > batchBytes) {
+		if len(next) > 0 && (err != nil || bytes+len(text) > batchBytes) {
 			err = nil
 			break
 		}
-		next, documents = append(next, a), append(documents, text)
+		next, documents, bytes = append(next, a), append(documents, text), bytes+len(text)
 		if err != nil {
 			break
 		}
 	}
 	r.again = r.again[len(next):]
-	return next, documents, err
+	return next, documents, bytes, err
 }
 
 // take takes in what the bridge says.
@@ -270,6 +287,7 @@ func (r *running) take(ctx context.Context, b *bridge, line *line) error {
 		}
 		if !line.More {
 			delete(r.flight, line.Batch)
+			r.bytes -= held.bytes
 		}
 		return r.settle(ctx, held, line)
 	}
@@ -285,6 +303,11 @@ func (r *running) settle(ctx context.Context, held *batch, line *line) error {
 	var rest []*attempt
 	for _, a := range held.attempts {
 		got, there := answers[a.task.Key]
+		if !there && slices.Contains(line.Left, a.task.Key) {
+			a.again = true // and that was no try
+			r.again = append(r.again, a)
+			continue
+		}
 		if !there && line.More {
 			rest = append(rest, a)
 			continue
@@ -296,6 +319,7 @@ func (r *running) settle(ctx context.Context, held *batch, line *line) error {
 			if line.Worker != "" {
 				a.avoid = append(a.avoid, line.Worker)
 			}
+			a.again = true
 			r.again = append(r.again, a)
 			continue
 		}
@@ -409,8 +433,8 @@ func document(task jobs.Task) (string, error) {
 	data, err := json.Marshal(task.Sim)
 	if err == nil && len(data) > documentMost {
 		err = &contracts.Error{Code: contracts.CodeUnsupported, Stage: contracts.StageSubmit,
-			Message: fmt.Sprintf("task %s has %d MiB with what its replicates gave, and may have %d", task.Key, len(data)>>20, documentMost>>20),
-			Hint:    fmt.Sprintf("outputs of more than %d KiB do not travel with a task: have fewer, larger ones, or evaluate fewer replicates", contracts.InlineCap>>10)}
+			Message: fmt.Sprintf("task %s has %d MiB, and may have %d", task.Key, len(data)>>20, documentMost>>20),
+			Hint:    "put large values into a file of the bundle"}
 	}
 	return string(data), err
 }

@@ -112,6 +112,48 @@ for line in sys.stdin:
 	}
 }
 
+// What a batch has not begun runs before it ends, and that was no try; what ended in it counts
+// at once. What the batch says at its end of either is no news.
+func TestPartedBatch(t *testing.T) {
+	e := bridging(t, `
+sys.stdin.readline()
+say({"ready": {"distributed": "1.0", "workers": []}})  # one batch at a time, so that the first task is alone in one
+order = lambda: json.loads(sys.stdin.readline())
+answer = lambda task: [task[0], result(task[0]), None]
+first = order()
+say({"batch": first["batch"], "worker": "w", "returns": [answer(first["tasks"][0])]})
+say({"workers": [{"address": "v", "threads": 1}, {"address": "w", "threads": 1}]})
+whole = order()
+ended, slow, *left = whole["tasks"]
+said = {"batch": whole["batch"], "worker": "w", "left": [key for key, _ in left]}
+say({**said, "returns": [answer(ended)], "more": True})
+rest = order()
+assert rest["first"] and not whole["first"] and rest["tasks"] == left and not rest["avoid"], rest
+say({"batch": rest["batch"], "worker": "v", "returns": [answer(task) for task in rest["tasks"]]})
+say({**said, "returns": [answer(ended), answer(slow)]})
+sys.stdin.read()
+`)
+	tasks, results := make(chan jobs.Task, 6), make(chan jobs.Result, 12)
+	for n := range cap(tasks) {
+		tasks <- jobs.Task{Key: strings.Repeat(strconv.Itoa(n+1), 64), Sim: contracts.SimTask{Entrypoint: "model/baseline"}}
+	}
+	close(tasks)
+	if err := e.Run(t.Context(), tasks, results); err != nil {
+		t.Fatal(err)
+	}
+	close(results)
+	var got []string
+	for r := range results {
+		if r.Return.Error.Code != contracts.CodeModel {
+			t.Errorf("%s: %v", r.Task.Key, r.Return.Error)
+		}
+		got = append(got, r.Task.Key[:1])
+	}
+	if diff := cmp.Diff([]string{"1", "2", "4", "5", "6", "3"}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // A task that is too large for bundle-worker is an error of its own.
 func TestLargeTask(t *testing.T) {
 	e := bridging(t, "sys.stdin.readline()\nready()\nsys.stdin.read()\n")

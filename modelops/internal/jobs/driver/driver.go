@@ -27,6 +27,9 @@ type Driver struct {
 	Log      *slog.Logger
 	Token    string // by which it is known: no two drivers have the same; made when empty
 	AtOnce   int    // how many tasks the executor runs at once, for those who ask
+	// Inline is how many bytes of outputs of replicates travel with an evaluation; those that
+	// are more are in the storage, and the evaluation refers to them. With 0 all travel.
+	Inline int
 	// Source, if not nil, makes up the tasks while the job runs, in the place of the study's.
 	Source Source
 

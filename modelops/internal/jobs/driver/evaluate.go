@@ -3,6 +3,7 @@ package driver
 import (
 	"context"
 	"iter"
+	"slices"
 	"sync"
 
 	"github.com/modelops-suite/modelops-go/contracts"
@@ -81,6 +82,8 @@ type evaluator struct {
 	ready  []evaluation
 	built  *jobs.Task // the first of ready, with its replicates
 	begun  bool       // a simulation was handed out
+
+	replicates []contracts.Replicate // of the first of ready, where they were built for another target
 }
 
 // evaluation is a target and a set that it can be evaluated over.
@@ -194,23 +197,40 @@ func (e *evaluator) hand(tasks chan<- jobs.Task) error {
 	return nil
 }
 
-// build reads what the set's simulations answered. The error is for results that cannot
-// be read.
-func (e *evaluator) build(n evaluation) error {
-	replicates := make([]contracts.Replicate, len(n.set.Keys))
-	for i, key := range n.set.Keys {
+// build makes the task of an evaluation, the first of ready.
+func (e *evaluator) build(n evaluation) (err error) {
+	if e.replicates == nil {
+		if e.replicates, err = e.read(n.set); err != nil {
+			return err
+		}
+	}
+	e.built = &jobs.Task{Key: n.key, Sim: n.set.Evaluation(n.target, slices.Clone(e.replicates))}
+	if len(e.ready) == 1 || e.ready[1].set.Tasks[0].Set != n.set.Tasks[0].Set {
+		e.replicates = nil // they can be large
+	}
+	return nil
+}
+
+// read reads what the set's simulations answered. The error is for results that cannot be
+// read.
+func (e *evaluator) read(set jobs.ReplicateSet) ([]contracts.Replicate, error) {
+	replicates, spill := make([]contracts.Replicate, len(set.Keys)), newSpill(e.attempt)
+	defer func() { _ = spill.puts.Wait() }()
+	for i, key := range set.Keys {
 		at, found := e.located.find(key)
 		if !found {
-			return &contracts.Error{Code: contracts.CodeInternal, Stage: contracts.StageRun, Message: "task " + key + " counts as done, and has no result"}
+			return nil, &contracts.Error{Code: contracts.CodeInternal, Stage: contracts.StageRun, Message: "task " + key + " counts as done, and has no result"}
 		}
 		result, err := e.reader.Read(e.ctx, at)
 		if err != nil {
-			return e.distrust(e.ctx, at, contracts.AsError(err))
+			return nil, e.distrust(e.ctx, at, contracts.AsError(err))
+		}
+		if e.Inline > 0 {
+			spill.refer(e.ctx, result.Outputs)
 		}
 		replicates[i] = contracts.Replicate{Task: key, Outputs: result.Outputs}
 	}
-	e.built = &jobs.Task{Key: n.key, Sim: n.set.Evaluation(n.target, replicates)}
-	return nil
+	return replicates, spill.puts.Wait()
 }
 
 // distrust notes a segment whose bytes, or those of its outputs, are damaged, so that

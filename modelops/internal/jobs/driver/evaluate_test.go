@@ -3,7 +3,10 @@ package driver
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
@@ -131,6 +134,49 @@ func TestEvaluations(t *testing.T) {
 	checkEvaluations(t, ended, counts(42, 42, 0, 0, 0))
 }
 
+// What is too much to travel with an evaluation is in the storage, once for all targets of a
+// set, and the evaluation refers to it.
+func TestEvaluationsByReference(t *testing.T) {
+	w := newWorld(t)
+	study := targeted(3, "fit.a:f", "fit.b:f")
+	job := w.submitStudy(study, jobs.Options{})
+	results, inline, referred := w.catalog.Results(job), 0, map[string]bool{}
+	run := func(ctx context.Context, task jobs.Task) *contracts.SimReturn {
+		for i, replicate := range task.Sim.Replicates {
+			artifact := replicate.Outputs["seed"]
+			if artifact.Ref == "" {
+				inline++
+				continue
+			}
+			r, err := results.Open(ctx, artifact)
+			if err != nil {
+				t.Error(err)
+				continue
+			}
+			artifact.Inline, err = io.ReadAll(r)
+			if err = errors.Join(err, r.Close()); err != nil {
+				t.Error(err)
+			}
+			referred[artifact.Ref] = true
+			task.Sim.Replicates[i].Outputs = map[string]contracts.Artifact{"seed": artifact}
+		}
+		return simulated(ctx, task)
+	}
+	d := &Driver{Catalog: w.catalog, Executor: &pool{size: 1, run: run}, Log: slog.New(slog.DiscardHandler), Inline: 15} // for one seed, not for two
+	ended, err := d.Drive(t.Context(), job.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(t, ended, jobs.Succeeded, counts(7, 7, 0, 0, 0))
+	checkEvaluations(t, ended, counts(8, 8, 0, 0, 0))
+	if diff := cmp.Diff(wantLosses(job, study), w.losses(job, study)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if inline != 2*4 || len(referred) != 3 {
+		t.Errorf("%d outputs were inline, %d in the storage", inline, len(referred))
+	}
+}
+
 // An evaluation runs once all replicates have results, and before sets further on: what
 // waits does not grow with the study.
 func TestEvaluationsInTime(t *testing.T) {
@@ -255,9 +301,9 @@ func TestEvaluationsStopEarly(t *testing.T) {
 		least     int
 		most      int
 	}{
-		"hopeless":             {contracts.CodeImport, false, 1, 60},
+		"hopeless":             {contracts.CodeImport, false, 1, 100},
 		"hopeless, keep going": {contracts.CodeImport, true, 101, 101},
-		"alike":                {contracts.CodeModel, false, 20, 80},
+		"alike":                {contracts.CodeModel, false, 20, 100},
 	} {
 		w := newWorld(t)
 		run := func(ctx context.Context, task jobs.Task) *contracts.SimReturn {

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -269,11 +270,55 @@ func TestDaskDrainingWorker(t *testing.T) {
 	}
 }
 
-// What no worker of the cluster can ever run is refused before anything runs.
+// A task that takes long holds up none that travels with it: what ended before it is stored
+// while it runs, what comes after it runs elsewhere, and nothing runs twice.
+func TestDaskSlowTask(t *testing.T) {
+	for _, version := range []string{"2022.12.1", "2026.8.0"} {
+		t.Run(version, func(t *testing.T) { slowTask(t, newCluster(t, version, false)) })
+	}
+}
+
+func slowTask(t *testing.T, c *cluster) {
+	c.worker(nil)
+	c.worker(nil)
+	c.threads(2)
+	ran, hurry := filepath.Join(c.work, "ran"), filepath.Join(c.work, "hurry")
+	c.study(100, fmt.Sprintf(`import os, time
+def wire(entrypoint, params, seed):
+    with open(%q, "a") as out:
+        out.write("%%d\n" %% params["i"])
+    while params["i"] == 60 and not os.path.exists(%q):
+        time.sleep(0.05)
+    return {"rows": b"x\n%%d\n" %% params["i"]}
+`, ran, hurry))
+	id := strings.TrimSpace(c.must("jobs", "submit", "study.json"))
+	c.until(id, func(s jobStatus) bool { return s.Tasks["succeeded"] == 99 })
+	c.write(hurry, "")
+	c.until(id, func(s jobStatus) bool { return s.State != "RUNNING" && s.State != "SUBMITTED" })
+	c.checkRows(id, 100)
+	words, err := os.ReadFile(ran)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Fields(string(words))
+	slices.Sort(lines)
+	if n := len(slices.Compact(slices.Clone(lines))); n != 100 || len(lines) != 100 {
+		t.Errorf("%d tasks ran, %d times in all", n, len(lines))
+	}
+}
+
+// What no worker of the cluster can ever run is refused before anything runs. What a worker has
+// once, one task has at a time, however many threads there are.
 func TestDaskResources(t *testing.T) {
 	c := newCluster(t, "2026.8.0", false)
-	c.worker(nil, "--resources", "cores=4 memory=2e9")
-	c.study(4, quick)
+	c.worker(nil, "--nthreads", "4", "--resources", "cores=4 memory=2e9")
+	c.study(8, fmt.Sprintf(`import os, time
+def wire(entrypoint, params, seed):
+    os.close(os.open(%[1]q, os.O_CREAT | os.O_EXCL))
+    time.sleep(0.2)
+    os.unlink(%[1]q)
+    return {"rows": b"x\n%%d\n" %% params["i"]}
+`, filepath.Join(c.work, "alone")))
 	study := filepath.Join(c.dir, "study.json")
 	data, err := os.ReadFile(study)
 	if err != nil {
@@ -287,10 +332,44 @@ func TestDaskResources(t *testing.T) {
 	if err == nil || !strings.Contains(out, "no worker of the cluster can run a task with 64 cores; the largest has 4 cores") {
 		t.Errorf("%v\n%s", err, out)
 	}
-	ask(`{"cores":4,"memory":"1Gi"}`)
+	ask(`{"cores":3,"memory":"1Gi"}`)
 	c.must("jobs", "submit", "study.json", "--wait")
-	if s := c.status("latest"); s.State != "SUCCEEDED" {
-		t.Errorf("%+v", s)
+	c.checkRows("latest", 8)
+}
+
+// A worker that is killed while it evaluates a target costs no result: the evaluation runs on
+// another, and the simulations do not run again.
+func TestDaskTargetsOutliveTheirWorker(t *testing.T) {
+	c := newCluster(t, "2026.8.0", false)
+	first := c.worker(nil)
+	c.threads(1)
+	ran, evaluates, hurry := filepath.Join(c.work, "ran"), filepath.Join(c.work, "evaluates"), filepath.Join(c.work, "hurry")
+	c.write(filepath.Join(c.dir, "wire.py"), fmt.Sprintf(`def wire(entrypoint, params, seed):
+    with open(%q, "a") as out:
+        out.write("%%d\n" %% seed)
+    return {"x": b"7"}
+`, ran))
+	c.write(filepath.Join(c.dir, "study.json"), `{"model": "model.sir", "scenario": "baseline", "parameter_sets": [{"params": {}}], "targets": null}`)
+	c.targets(fmt.Sprintf(`import os, time
+def mean(replicates):
+    open(%q, "w").close()
+    while not os.path.exists(%q):
+        time.sleep(0.05)
+    return sum(int(r["x"]) for r in replicates) / len(replicates)
+`, evaluates, hurry), "mean")
+	id := strings.TrimSpace(c.must("jobs", "submit", "study.json"))
+	eventually(t, "the target is evaluated", func() bool { _, err := os.Stat(evaluates); return err == nil })
+	if err := first.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	c.worker(nil)
+	c.write(hurry, "")
+	c.until(id, func(s jobStatus) bool { return s.State != "RUNNING" && s.State != "SUBMITTED" })
+	if s := c.status(id); s.State != "SUCCEEDED" || s.Evaluations["succeeded"] != 1 {
+		t.Errorf("%+v\n%s", s, c.must("jobs", "logs", id))
+	}
+	if words, err := os.ReadFile(ran); err != nil || strings.Count(string(words), "\n") != 1 {
+		t.Errorf("the simulation ran as %q, %v", words, err)
 	}
 }
 

@@ -129,7 +129,7 @@ func stop(t *testing.T, worker *exec.Cmd) {
 	eventually(t, "the worker has ended", func() bool { return syscall.Kill(worker.Process.Pid, 0) != nil })
 }
 
-func eventually(t *testing.T, what string, holds func() bool) {
+func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	ticker := time.NewTicker(50 * time.Millisecond)
 	defer ticker.Stop()
@@ -434,6 +434,10 @@ func TestDaskStatusOfWaiting(t *testing.T) {
 	waits("scheduler " + c.address + " has no workers")
 	first := c.worker(nil)
 	c.until(id, func(s jobStatus) bool { return s.Tasks["succeeded"] > 10 && s.Waiting == nil })
+	// The scheduler is never given more than two batches for a thread.
+	if n := c.ask("print(client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)))"); n != "1" && n != "2" {
+		t.Errorf("the scheduler has %s batches for one thread", n)
+	}
 	c.worker(nil)
 	c.threads(2)
 	stop(t, first)

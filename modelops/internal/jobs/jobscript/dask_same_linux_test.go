@@ -47,6 +47,62 @@ func TestDaskSameBytes(t *testing.T) {
 	}
 }
 
+// A target whose replicates gave far more than travels with a task says the same on processes
+// of this machine and on a cluster.
+func TestDaskLargeTargets(t *testing.T) {
+	p := newPerson(t)
+	p.must("infra", "up", "--with-dask", "--workers", "2")
+	p.write(filepath.Join(p.dir, "wire.py"), `def wire(entrypoint, params, seed):
+    return {name: (b"%s %d\n" % (name.encode(), seed) * 70_000)[:500_000] for name in "abcd"}
+`)
+	p.must("study", "grid", "--model", "model.sir", "--param", "i=int:1:2:2", "--replicates", "40", "--output", "study.json", "--force")
+	p.targets(`import hashlib
+def whole(replicates):
+    seen = hashlib.sha256(b"".join(name.encode() + r[name] for r in replicates for name in sorted(r)))
+    return {"loss": int(seen.hexdigest()[:12], 16), "bytes": sum(len(data) for r in replicates for data in r.values())}
+def again(replicates):
+    return whole(replicates)
+`, "whole", "again")
+	losses := map[string]string{}
+	for _, executor := range []string{jobs.Process, jobs.Dask} {
+		id := strings.TrimSpace(p.must("jobs", "submit", "study.json", "--executor", executor, "--no-cache"))
+		s, peak := p.watch(id)
+		if s.State != "SUCCEEDED" {
+			t.Fatalf("%+v\n%s", s, p.must("jobs", "logs", id))
+		}
+		t.Logf("%s: driver had %d MiB", executor, peak>>10)
+		dir := filepath.Join(t.TempDir(), "tables")
+		p.must("jobs", "results", id, "--format", "csv", "--output", dir)
+		table, err := os.ReadFile(filepath.Join(dir, "losses.csv"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		losses[executor] = string(table)
+	}
+	if diff := cmp.Diff(losses[jobs.Process], losses[jobs.Dask]); diff != "" {
+		t.Errorf("losses differ (-process +dask):\n%s", diff)
+	}
+	if n := strings.Count(losses[jobs.Dask], "80000000"); n != 4 {
+		t.Errorf("%d of 4 targets had all bytes:\n%s", n, losses[jobs.Dask])
+	}
+}
+
+// targets has the study name these functions of a file.
+func (p *person) targets(source string, names ...string) {
+	p.t.Helper()
+	if err := os.Mkdir(filepath.Join(p.dir, "targets"), 0o700); err != nil {
+		p.t.Fatal(err)
+	}
+	p.write(filepath.Join(p.dir, "targets", "fit.py"), source)
+	study := filepath.Join(p.dir, "study.json")
+	data, err := os.ReadFile(study)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	list := `"targets": ["targets.fit:` + strings.Join(names, `", "targets.fit:`) + `"]`
+	p.write(study, strings.Replace(string(data), `"targets": null`, list, 1))
+}
+
 // example puts the files of one into the project.
 func (p *person) example(name string) {
 	p.t.Helper()
@@ -63,8 +119,8 @@ func (p *person) example(name string) {
 	}
 }
 
-// digests are those of every output of a job's results, by task and name.
-func (p *person) digests(id string) map[string]string {
+// catalog is that of the local environment, which comes with it, and with its text.
+func (p *person) catalog() (*jobs.Catalog, *contracts.BundleEnvironment, []byte) {
 	p.t.Helper()
 	file := filepath.Join(p.work, "home", ".modelops", "bundle-env", "local.yaml")
 	data, err := os.ReadFile(file)
@@ -79,7 +135,13 @@ func (p *person) digests(id string) map[string]string {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	catalog := jobs.Open(store, nil)
+	return jobs.Open(store, nil), env, data
+}
+
+// digests are those of every output of a job's results, by task and name.
+func (p *person) digests(id string) map[string]string {
+	p.t.Helper()
+	catalog, _, _ := p.catalog()
 	job, err := catalog.Load(p.t.Context(), id)
 	if err != nil {
 		p.t.Fatal(err)

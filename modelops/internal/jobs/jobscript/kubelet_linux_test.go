@@ -40,13 +40,14 @@ type kubelet struct {
 
 	mu    sync.Mutex
 	pods  map[string]*exec.Cmd // by their names, also those that ended
+	lost  map[string]bool      // pods on machines that hear nothing of the cluster
 	fails int                  // the exit code of containers that fail; 0 to run them
 	wg    sync.WaitGroup
 }
 
 func startKubelet(t *testing.T, cluster *kubetest.Cluster, k *kube.Cluster, work string) *kubelet {
 	t.Helper()
-	l := &kubelet{t: t, cluster: cluster, kube: k, work: work, pods: map[string]*exec.Cmd{}}
+	l := &kubelet{t: t, cluster: cluster, kube: k, work: work, pods: map[string]*exec.Cmd{}, lost: map[string]bool{}}
 	server := httptest.NewTLSServer(http.HandlerFunc(l.serveLog))
 	cluster.Kubelet(t, server.Listener.Addr().String())
 	ctx, stop := context.WithCancel(context.Background())
@@ -77,7 +78,7 @@ func (l *kubelet) watch(ctx context.Context) {
 			continue
 		}
 		l.mu.Lock()
-		cmd, fails := l.pods[pod.Name], l.fails
+		cmd, fails, lost := l.pods[pod.Name], l.fails, l.lost[pod.Name]
 		l.mu.Unlock()
 		switch leaving := event.Deleted || pod.DeletionTimestamp != nil; {
 		case cmd == nil && !leaving && pod.Status.Phase == corev1.PodRunning && fails == 0:
@@ -86,7 +87,7 @@ func (l *kubelet) watch(ctx context.Context) {
 			}
 		case cmd == nil && !leaving && pod.Status.Phase == corev1.PodRunning:
 			l.end(pod.Name, fails)
-		case cmd != nil && leaving && !told[pod.Name]:
+		case cmd != nil && leaving && !lost && !told[pod.Name]:
 			told[pod.Name] = true
 			_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended by itself
 		}
@@ -168,6 +169,26 @@ func (l *kubelet) end(pod string, code int) {
 		l.cluster.End(gone{l.t}, l.kube.Namespace, pod, code, reason)
 	}()
 	<-done
+}
+
+// lose cuts the pod's machine off: it stands still, and is not told that the pod is to go.
+// The function that it returns has the machine go on; what the cluster says still does not
+// reach it.
+func (l *kubelet) lose(pod string) (goOn func()) {
+	l.t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lost[pod] = true
+	process := l.pods[pod].Process
+	if err := process.Signal(syscall.SIGSTOP); err != nil {
+		l.t.Fatal(err)
+	}
+	return func() {
+		l.t.Helper()
+		if err := process.Signal(syscall.SIGCONT); err != nil {
+			l.t.Fatal(err)
+		}
+	}
 }
 
 // process is the pod's; nil when none was started.

@@ -122,12 +122,7 @@ type daskWorker struct{ ID, Nanny string }
 // workers are those of the local cluster, once there are some.
 func (p *person) workers(c compute) (found []daskWorker) {
 	p.t.Helper()
-	deadline := time.Now().Add(time.Minute)
-	for len(found) == 0 {
-		if time.Now().After(deadline) {
-			p.t.Fatal("no workers")
-		}
-		time.Sleep(100 * time.Millisecond)
+	eventually(p.t, "the cluster has workers", func() bool {
 		response, err := http.Get(strings.TrimSuffix(c.Dashboard, "/info") + "/json/identity.json")
 		if err != nil {
 			p.t.Fatal(err)
@@ -142,7 +137,8 @@ func (p *person) workers(c compute) (found []daskWorker) {
 			worker.ID = address
 			found = append(found, worker)
 		}
-	}
+		return len(found) > 0
+	})
 	return found
 }
 

@@ -38,6 +38,9 @@ type Option struct {
 	Only bool   // leave the records of others out
 }
 
+// headersAtOnce is how many segments are looked into at once.
+const headersAtOnce = 16
+
 // Index reads the headers of all segments. Of several records of one task it has the
 // job's own, else the first; a segment that is damaged is passed over and listed.
 func (a *Archive) Index(ctx context.Context, option Option) (*Index, error) {
@@ -49,6 +52,7 @@ func (a *Archive) Index(ctx context.Context, option Option) (*Index, error) {
 		}
 		damaged[path.Base(entry.Key)] = true
 	}
+	var names []string
 	for entry, err := range a.store.List(ctx, a.segment("")+"/") {
 		if err != nil {
 			return nil, err
@@ -58,38 +62,46 @@ func (a *Archive) Index(ctx context.Context, option Option) (*Index, error) {
 			x.Damaged = append(x.Damaged, name)
 			continue
 		}
-		if option.Only && !strings.Contains(name, "-"+option.Job+"-") {
-			continue
-		}
-		if err := a.read(ctx, name, option, x); err != nil {
-			return nil, err
+		if !option.Only || strings.Contains(name, "-"+option.Job+"-") {
+			names = append(names, name)
 		}
 	}
-	return x, nil
+	for found, err := range ahead(ctx, headersAtOnce, names, a.head) {
+		switch {
+		case contracts.Except(err, contracts.CodeIntegrity) != nil:
+			return nil, err
+		case err != nil:
+			x.Damaged = append(x.Damaged, found.name)
+		case found.Header != nil && (!option.Only || found.Job == option.Job):
+			x.add(found.name, *found.Header, option.Job)
+		}
+	}
+	return x, ctx.Err()
 }
 
-func (a *Archive) read(ctx context.Context, name string, option Option, x *Index) error {
+// head is a segment's name and header; nil for one that was deleted since it was listed.
+type head struct {
+	name string
+	*Header
+}
+
+// smallSegment is so little that reading it whole is faster than another connection.
+const smallSegment = 256 << 10
+
+func (a *Archive) head(ctx context.Context, name string) (head, error) {
 	r, err := a.store.Get(ctx, a.segment(name))
 	if errors.Is(err, blobstore.ErrNotFound) {
-		return nil // deleted since it was listed
+		return head{name: name}, nil
 	}
 	if err != nil {
-		return err
+		return head{name: name}, err
 	}
 	defer func() { _ = r.Close() }()
 	header, err := decodeHeader(r)
-	if contracts.Except(err, contracts.CodeIntegrity) != nil {
-		return err
+	if err == nil {
+		_, _ = io.CopyN(io.Discard, r, smallSegment) // the connection serves the next one then
 	}
-	if err != nil {
-		x.Damaged = append(x.Damaged, name)
-		return nil
-	}
-	if option.Only && header.Job != option.Job {
-		return nil
-	}
-	x.add(name, header, option.Job)
-	return nil
+	return head{name, &header}, err
 }
 
 // add takes a segment in, the segments being added in the order of their names.
@@ -180,7 +192,16 @@ func (r *Reader) segment(ctx context.Context, name string) (*Segment, error) {
 			return h.segment, nil
 		}
 	}
-	body, err := r.archive.store.Get(ctx, r.archive.segment(name))
+	s, err := r.archive.load(ctx, name)
+	if err == nil {
+		r.keep(name, s)
+	}
+	return s, err
+}
+
+// load reads a whole segment.
+func (a *Archive) load(ctx context.Context, name string) (*Segment, error) {
+	body, err := a.store.Get(ctx, a.segment(name))
 	if errors.Is(err, blobstore.ErrNotFound) {
 		return nil, damage("segment "+name, "is gone")
 	}
@@ -192,7 +213,6 @@ func (r *Reader) segment(ctx context.Context, name string) (*Segment, error) {
 	if err != nil {
 		return nil, named(err, name)
 	}
-	r.keep(name, s)
 	return s, nil
 }
 

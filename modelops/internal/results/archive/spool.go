@@ -78,19 +78,42 @@ func (a *Archive) fill(ctx context.Context, s *Spool, missing []int32, offset in
 		return spoolError(err)
 	}
 	w := &spoolWriter{Spool: s, out: bufio.NewWriterSize(s.file, 1<<20), offset: offset}
-	reader := a.NewReader(0)
-	for start, end := 0, 0; start < len(missing); start = end {
-		segment := s.rows[missing[start]].at.segment
-		for end = start; end < len(missing) && s.rows[missing[end]].at.segment == segment; end++ {
+	groups := slices.Collect(s.bySegment(missing))
+	load := func(ctx context.Context, rows []int32) (*Segment, error) { return a.load(ctx, s.nameOf(rows)) }
+	done := 0
+	for segment, err := range ahead(ctx, segmentsAtOnce, groups, load) {
+		rows := groups[done]
+		if err == nil {
+			err = w.copy(segment, rows)
 		}
-		if err := w.copy(ctx, reader, missing[start:end]); err != nil {
+		if err != nil {
 			_ = w.out.Flush() // for a run that goes on
-			return a.Damaged(ctx, s.segments[segment].name, err)
+			return a.Damaged(ctx, s.nameOf(rows), err)
 		}
-		progress(end - start)
+		progress(len(rows))
+		done++
 	}
-	return spoolError(w.out.Flush())
+	return cmp.Or(spoolError(w.out.Flush()), ctx.Err())
 }
+
+// segmentsAtOnce is how many segments are fetched at once; they can be large.
+const segmentsAtOnce = 4
+
+// bySegment are the rows, which are in the order of their places, by the segments of these.
+func (s *Spool) bySegment(rows []int32) iter.Seq[[]int32] {
+	return func(yield func([]int32) bool) {
+		for start, end := 0, 0; start < len(rows); start = end {
+			for end = start; end < len(rows) && s.rows[rows[end]].at.segment == s.rows[rows[start]].at.segment; end++ {
+			}
+			if !yield(rows[start:end]) {
+				return
+			}
+		}
+	}
+}
+
+// nameOf is the name of the segment that rows are in.
+func (s *Spool) nameOf(rows []int32) string { return s.segments[s.rows[rows[0]].at.segment].name }
 
 func (l location) compare(other location) int {
 	return cmp.Or(cmp.Compare(l.segment, other.segment), cmp.Compare(l.record, other.record))
@@ -124,12 +147,8 @@ type spoolWriter struct {
 
 // copy writes the records of rows that are in one segment, in the order of the records, as
 // one frame.
-func (w *spoolWriter) copy(ctx context.Context, reader *Reader, rows []int32) error {
-	name := w.segments[w.rows[rows[0]].at.segment].name
-	segment, err := reader.segment(ctx, name)
-	if err != nil {
-		return err
-	}
+func (w *spoolWriter) copy(segment *Segment, rows []int32) error {
+	name := w.nameOf(rows)
 	f := frame{Segment: name}
 	var body []byte
 	for i, row := range rows {
