@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/guard"
 )
 
 // Scratch is a directory of one process's own, 0700, in which each of its tasks has
@@ -122,16 +124,4 @@ func (t *Task) Environment() map[string]string {
 }
 
 // RemoveAll removes a directory tree, including what user code made unwritable in it.
-func RemoveAll(dir string) error {
-	err := os.RemoveAll(dir)
-	if !errors.Is(err, fs.ErrPermission) {
-		return err
-	}
-	_ = filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
-		if d != nil && d.IsDir() {
-			_ = os.Chmod(p, 0o700) // before it is read: WalkDir reads a directory after its own call
-		}
-		return nil
-	})
-	return os.RemoveAll(dir)
-}
+func RemoveAll(dir string) error { return guard.RemoveAll(dir) }

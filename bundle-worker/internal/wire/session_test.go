@@ -18,13 +18,6 @@ import (
 	"github.com/modelops-suite/modelops-go/contracts"
 )
 
-func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == runner.GuardArgument {
-		os.Exit(runner.Guard(os.Args[2:]))
-	}
-	os.Exit(m.Run())
-}
-
 // python is the interpreter itself, not a script that finds it.
 func python(t testing.TB) string {
 	t.Helper()
