@@ -406,7 +406,7 @@ func TestScratchOfTheNextTask(t *testing.T) {
 		"a file":                  func(task *runner.Task) error { return os.WriteFile(filepath.Join(task.Home, "f"), nil, 0o600) },
 		"a file beside them":      func(task *runner.Task) error { return os.WriteFile(filepath.Join(task.Dir, "f"), nil, 0o600) },
 		"a directory":             func(task *runner.Task) error { return os.Mkdir(filepath.Join(task.Output, "d"), 0o700) },
-		"a missing one":           func(task *runner.Task) error { return os.Remove(task.Spool) },
+		"a missing one":           func(task *runner.Task) error { return os.Remove(task.Output) },
 		"one nobody may write to": func(task *runner.Task) error { return os.Chmod(task.Temp, 0o500) },
 		"a link in place of one":  func(task *runner.Task) error { return errors.Join(os.Remove(task.Temp), os.Symlink("/", task.Temp)) },
 		"a file in place of one": func(task *runner.Task) error {
@@ -440,7 +440,7 @@ func TestScratchOfTheNextTask(t *testing.T) {
 			if second.Dir == first.Dir || fileExists(first.Dir) {
 				t.Errorf("%s is the directory of two tasks, or still there", first.Dir)
 			}
-			for _, dir := range []string{second.Temp, second.Home, second.Output, second.Spool} {
+			for _, dir := range []string{second.Temp, second.Home, second.Output} {
 				info, err := os.Lstat(dir)
 				if err != nil || info.Mode() != os.ModeDir|0o700 {
 					t.Errorf("%s: %v, %v", dir, info, err)
