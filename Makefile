@@ -17,9 +17,10 @@ PACKAGES = $(foreach m,$(MODULES),./$(m)/...)
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
 
+# As released: without C, whose libraries every start would link.
 build: ## build mops (also as modelops), modelops-bundle and bundle-worker into bin/
 	@mkdir -p $(BIN)
-	$(GO) build -o $(BIN)/ ./modelops/cmd/mops ./modelops/cmd/mops-cloud ./modelops-bundle/cmd/modelops-bundle ./bundle-worker/cmd/bundle-worker
+	CGO_ENABLED=0 $(GO) build -o $(BIN)/ ./modelops/cmd/mops ./modelops/cmd/mops-cloud ./modelops-bundle/cmd/modelops-bundle ./bundle-worker/cmd/bundle-worker
 	@ln -sf mops $(BIN)/modelops
 
 demo-dask: build ## the same on a Dask cluster on this machine
