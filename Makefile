@@ -7,8 +7,8 @@ MODULES := contracts modelops-bundle bundle-worker modelops
 CLIS    := mops modelops-bundle
 GO      ?= go
 BIN     := bin
-# The programs are static, and start a sixth faster without symbols and what prints manual
-# pages.
+# The programs as released: without C, whose libraries every start would link, and without
+# symbols and what prints manual pages they start a sixth faster.
 STATIC  := CGO_ENABLED=0 $(GO) build -trimpath -tags urfave_cli_no_docs -ldflags '-s -w'
 # The race detector needs a C compiler; without one the tests run without it.
 RACE    := $(if $(shell command -v $${CC:-gcc} 2>/dev/null || command -v cc 2>/dev/null),-race,)

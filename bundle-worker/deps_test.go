@@ -2,6 +2,8 @@ package bundleworker_test
 
 import (
 	"os/exec"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -24,7 +26,7 @@ var allowed = map[string]string{
 	"modelops-bundle/ocilayout":       "by way of bundleoci: bundles in files",
 
 	"golang.org/x/crypto/blake2b":     "checksums of outputs that are too large for memory",
-	"golang.org/x/sys/":               "flock, lstat, prctl",
+	"golang.org/x/sys/":               "flock, lstat, kinds of signals",
 	"github.com/pelletier/go-toml/v2": "pyproject.toml",
 
 	"github.com/Azure/azure-sdk-for-go/sdk/":                      "by way of acrauth and blobstore: azidentity, azblob",
@@ -87,6 +89,7 @@ func TestDependencies(t *testing.T) {
 // The lower packages know nothing of those above them.
 func TestLayers(t *testing.T) {
 	for pkg, forbidden := range map[string][]string{
+		"./internal/guard":  {"bundle-worker/internal/", "contracts", "modelops-bundle/"},
 		"./internal/rpc":    {"bundle-worker/internal/", "contracts", "modelops-bundle/"},
 		"./internal/runner": {"bundle-worker/internal/wire", "bundle-worker/internal/task", "bundle-worker/internal/cache", "modelops-bundle/"},
 		"./internal/wire":   {"bundle-worker/internal/task", "bundle-worker/internal/cache", "bundle-worker/internal/config", "modelops-bundle/bundleoci"},
@@ -100,6 +103,21 @@ func TestLayers(t *testing.T) {
 					t.Errorf("%s links %s", pkg, dep)
 				}
 			}
+		}
+	}
+}
+
+// A guard is part of each simulation's start, and waits for what it imports to be
+// initialised; see its init.
+func TestGuardImportsLittle(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", `{{join .Imports "\n"}}`, "./internal/guard").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	early := []string{"errors", "io", "io/fs", "os", "os/signal", "runtime", "syscall", "time", "unsafe"}
+	for name := range strings.FieldsSeq(string(out)) {
+		if runtime.GOOS == "linux" && !slices.Contains(early, name) {
+			t.Errorf("the guard imports %s, and starts later for it", name)
 		}
 	}
 }

@@ -14,6 +14,8 @@
 //	locks/<64 hex>.use     held, shared, by whoever uses it
 //	ingest/                trees on their way in, and on their way out
 //
+// Beside these, harness/ and serve/ are of packages wire and serve.
+//
 // Correctness rests on digests, renames and the record. The locks only keep processes from
 // doing the same work twice, and a bundle in use from being collected.
 package cache

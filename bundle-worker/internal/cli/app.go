@@ -16,7 +16,6 @@ import (
 
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/cache"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/config"
-	"github.com/modelops-suite/modelops-go/bundle-worker/internal/runner"
 	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/acrauth"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/blobstore"
@@ -60,9 +59,6 @@ type program struct {
 
 // Main runs the program and answers with its exit code.
 func Main(ctx context.Context, env Env, args []string) int {
-	if len(args) > 1 && args[1] == runner.GuardArgument {
-		return runner.Guard(args[2:])
-	}
 	p := &program{env: env, identity: acrauth.Default()}
 	err := p.main(ctx, args[1:])
 	return p.exit(ctx, err)

@@ -20,13 +20,8 @@ import (
 const builderArgument = "__builder" // the test binary as a worker that will be killed
 
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 {
-		switch os.Args[1] {
-		case runner.GuardArgument:
-			os.Exit(runner.Guard(os.Args[2:]))
-		case builderArgument:
-			os.Exit(buildAndUse(os.Args[2], os.Args[3]))
-		}
+	if len(os.Args) > 1 && os.Args[1] == builderArgument {
+		os.Exit(buildAndUse(os.Args[2], os.Args[3]))
 	}
 	os.Exit(m.Run())
 }

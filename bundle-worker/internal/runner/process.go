@@ -3,8 +3,6 @@
 package runner
 
 import (
-	"bufio"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,11 +13,13 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/guard"
 )
 
 // Supervisor starts processes. One serves a whole program.
 type Supervisor struct {
-	// Program is this program's own executable, which becomes the guards.
+	// Program is an executable that links this package, which becomes the guards.
 	Program string
 	// Grace is how long a process that is asked to end has before it is killed.
 	Grace time.Duration
@@ -30,9 +30,9 @@ type Supervisor struct {
 }
 
 // NewSupervisor makes this process the reaper of what it starts. program is the
-// executable that handles [GuardArgument].
+// executable that handles [guard.Argument].
 func NewSupervisor(program string, grace time.Duration) *Supervisor {
-	becomeReaper()
+	guard.BecomeReaper()
 	return &Supervisor{Program: program, Grace: grace, guards: map[int]bool{}}
 }
 
@@ -145,11 +145,10 @@ func (s *Supervisor) launch(p *Process, spec Spec, files []*os.File, reports *os
 		return err
 	}
 	s.count(p)
-	in := bufio.NewReader(reports)
 	prepareErr, err := s.order(p, &spec)
-	var first report
+	var first guard.Report
 	if err == nil {
-		first, err = readReport(in)
+		first, err = guard.ReadReport(reports)
 	}
 	if err != nil || first.Pid == 0 {
 		_ = p.orders.Close()
@@ -163,7 +162,7 @@ func (s *Supervisor) launch(p *Process, spec Spec, files []*os.File, reports *os
 		return fmt.Errorf("the guard of %s did not start it: %w", spec.Path, err)
 	}
 	p.Pid = first.Pid
-	go p.await(in, reports)
+	go p.await(reports)
 	p.Limit(spec.Memory)
 	return nil
 }
@@ -181,7 +180,7 @@ func (s *Supervisor) startGuard(spec Spec, files []*os.File) (pid int, err error
 	for i, f := range files {
 		fds[i] = f.Fd()
 	}
-	return syscall.ForkExec(s.Program, []string{"bundle-worker", GuardArgument, strconv.Itoa(len(spec.Files))}, &syscall.ProcAttr{
+	return syscall.ForkExec(s.Program, []string{"bundle-worker", guard.Argument, strconv.Itoa(len(spec.Files))}, &syscall.ProcAttr{
 		Dir: "/", Files: fds, Env: []string{"GORACE=atexit_sleep_ms=0"}, // tests with the race detector are not to wait for it here
 		Sys: &syscall.SysProcAttr{Setpgid: !spec.SameGroup},
 	})
@@ -190,7 +189,7 @@ func (s *Supervisor) startGuard(spec Spec, files []*os.File) (pid int, err error
 // order tells the guard first what it is to remove if the worker dies, and only then has
 // that made; and then what to run. Both errors are of what came before the guard's answer.
 func (s *Supervisor) order(p *Process, spec *Spec) (prepareErr, err error) {
-	if err := p.tell(order{Scratch: spec.Scratch}); err != nil {
+	if err := p.tell(guard.Order{Scratch: spec.Scratch}); err != nil {
 		return nil, err
 	}
 	if spec.Prepare != nil {
@@ -198,33 +197,21 @@ func (s *Supervisor) order(p *Process, spec *Spec) (prepareErr, err error) {
 			return err, err
 		}
 	}
-	return nil, p.tell(order{
+	return nil, p.tell(guard.Order{
 		Path: spec.Path, Args: append([]string{spec.Path}, spec.Args...), Env: spec.Env, Dir: spec.Dir, Stdin: spec.StdinFile,
 		Grace: s.Grace, SameGroup: spec.SameGroup, Scratch: spec.Scratch, Remove: spec.Remove,
 	})
 }
 
-func (p *Process) tell(o order) error {
-	line, err := json.Marshal(o)
-	if err == nil {
-		_, err = p.orders.Write(append(line, commandEnd...))
-	}
+func (p *Process) tell(o guard.Order) error {
+	_, err := p.orders.Write(o.Message())
 	return err
 }
 
-func readReport(in *bufio.Reader) (report, error) {
-	line, err := in.ReadBytes('\n')
-	if err != nil {
-		return report{}, err
-	}
-	var r report
-	return r, json.Unmarshal(line, &r)
-}
-
 // await follows the process to its end and until nothing of it is left.
-func (p *Process) await(in *bufio.Reader, reports *os.File) {
-	last, err := readReport(in)
-	_, _ = io.Copy(io.Discard, in)
+func (p *Process) await(reports *os.File) {
+	last, err := guard.ReadReport(reports)
+	_, _ = io.Copy(io.Discard, reports)
 	p.supervisor.bury(p)
 	lost := err != nil || !last.Ended
 	if lost {
@@ -284,9 +271,9 @@ func (s *Supervisor) bury(p *Process) {
 func (s *Supervisor) sweep() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	ticker := time.NewTicker(killEvery)
+	ticker := time.NewTicker(guard.KillEvery)
 	defer ticker.Stop()
-	for deadline := time.After(killWithin); ; {
+	for deadline := time.After(guard.KillWithin); ; {
 		left := s.orphans()
 		if len(left) == 0 {
 			return
@@ -305,7 +292,7 @@ func (s *Supervisor) sweep() {
 
 func (s *Supervisor) orphans() []int {
 	own := syscall.Getpgrp()
-	return slices.DeleteFunc(descendants(os.Getpid(), s.guards), func(pid int) bool {
+	return slices.DeleteFunc(guard.Descendants(os.Getpid(), s.guards), func(pid int) bool {
 		group, err := syscall.Getpgid(pid)
 		return err != nil || group == own
 	})
@@ -322,13 +309,13 @@ func (p *Process) Wait() Exit {
 
 // Stop asks the process and its descendants to end, kills them after the grace period,
 // and waits until they are gone.
-func (p *Process) Stop() Exit { return p.end(orderStop, p.supervisor.Grace) }
+func (p *Process) Stop() Exit { return p.end(guard.Stop, p.supervisor.Grace) }
 
 // Kill kills the process and its descendants and waits until they are gone.
-func (p *Process) Kill() Exit { return p.end(orderKill, 0) }
+func (p *Process) Kill() Exit { return p.end(guard.Kill, 0) }
 
 func (p *Process) end(how string, grace time.Duration) Exit {
-	_, _ = io.WriteString(p.orders, how+commandEnd) // it fails when the guard is gone, which is as good
+	_, _ = p.orders.Write(guard.Message(how)) // it fails when the guard is gone, which is as good
 	timer := time.NewTimer(grace + guardWithin)
 	defer timer.Stop()
 	select {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/guard"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/runner"
 	"github.com/modelops-suite/modelops-go/contracts"
 )
@@ -26,13 +27,8 @@ import (
 const workerArgument = "__worker" // the test binary as a worker that will be killed
 
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 {
-		switch os.Args[1] {
-		case runner.GuardArgument:
-			os.Exit(runner.Guard(os.Args[2:]))
-		case workerArgument:
-			os.Exit(worker(os.Args[2]))
-		}
+	if len(os.Args) > 1 && os.Args[1] == workerArgument {
+		os.Exit(worker(os.Args[2]))
 	}
 	os.Exit(m.Run())
 }
@@ -410,7 +406,7 @@ func TestScratchOfTheNextTask(t *testing.T) {
 		"a file":                  func(task *runner.Task) error { return os.WriteFile(filepath.Join(task.Home, "f"), nil, 0o600) },
 		"a file beside them":      func(task *runner.Task) error { return os.WriteFile(filepath.Join(task.Dir, "f"), nil, 0o600) },
 		"a directory":             func(task *runner.Task) error { return os.Mkdir(filepath.Join(task.Output, "d"), 0o700) },
-		"a missing one":           func(task *runner.Task) error { return os.Remove(task.Spool) },
+		"a missing one":           func(task *runner.Task) error { return os.Remove(task.Output) },
 		"one nobody may write to": func(task *runner.Task) error { return os.Chmod(task.Temp, 0o500) },
 		"a link in place of one":  func(task *runner.Task) error { return errors.Join(os.Remove(task.Temp), os.Symlink("/", task.Temp)) },
 		"a file in place of one": func(task *runner.Task) error {
@@ -444,7 +440,7 @@ func TestScratchOfTheNextTask(t *testing.T) {
 			if second.Dir == first.Dir || fileExists(first.Dir) {
 				t.Errorf("%s is the directory of two tasks, or still there", first.Dir)
 			}
-			for _, dir := range []string{second.Temp, second.Home, second.Output, second.Spool} {
+			for _, dir := range []string{second.Temp, second.Home, second.Output} {
 				info, err := os.Lstat(dir)
 				if err != nil || info.Mode() != os.ModeDir|0o700 {
 					t.Errorf("%s: %v, %v", dir, info, err)
@@ -454,5 +450,31 @@ func TestScratchOfTheNextTask(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestGuardIsInitialisedEarly has a program that links far more be a guard, and looks which
+// packages were initialised until then.
+func TestGuardIsInitialisedEarly(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self, guard.Argument)
+	cmd.Env = []string{"GODEBUG=inittrace=1"}
+	out, _ := cmd.CombinedOutput() // without the number of descriptors it ends at once
+	var packages []string
+	for line := range strings.Lines(string(out)) {
+		if words := strings.Fields(line); len(words) > 1 && words[0] == "init" {
+			packages = append(packages, words[1])
+		}
+	}
+	if !slices.Contains(packages, "os") {
+		t.Fatalf("it does not say what was initialised:\n%s", out)
+	}
+	for _, late := range []string{"reflect", "testing", "regexp", "encoding/json", "github.com/google/go-cmp/cmp"} {
+		if slices.Contains(packages, late) {
+			t.Errorf("%s is initialised before the guard", late)
+		}
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/guard"
 )
 
 // Scratch is a directory of one process's own, 0700, in which each of its tasks has
@@ -18,15 +20,16 @@ type Scratch struct {
 	Dir  string
 	next int
 	free string // the directory of a task that left nothing in it; "" for none
+
+	foreseen *Task // the next one, made already; nil for none
 }
 
 // Task are the directories of one task.
 type Task struct {
-	Dir    string // holds the others
+	Dir    string // holds the others, and outputs that are too large for the harness's connection
 	Temp   string // TMPDIR
 	Home   string // HOME
 	Output string // MODELOPS_OUTPUT_DIR
-	Spool  string // where the harness puts outputs that are too large for the connection
 
 	scratch *Scratch
 }
@@ -43,15 +46,27 @@ func NewScratch() (*Scratch, error) {
 // Make makes it. It is made when somebody is there who removes it, see [Spec].
 func (s *Scratch) Make() error { return os.Mkdir(s.Dir, 0o700) }
 
+// Idle makes one directory in the place of all of a task's, for what a process does before
+// its first task.
+func (s *Scratch) Idle() (*Task, error) {
+	dir := filepath.Join(s.Dir, "idle")
+	return &Task{Dir: dir, Temp: dir, Home: dir, Output: dir, scratch: s}, os.Mkdir(dir, 0o700)
+}
+
 // Task makes the next task's directories. Their paths are new for each task: what an
 // earlier one still writes to its own reaches nobody.
 func (s *Scratch) Task() (*Task, error) {
+	if t := s.foreseen; t != nil {
+		s.foreseen = nil
+		if t.untouched() { // nobody was told of it yet
+			return t, nil
+		}
+	}
 	s.next++
 	dir := filepath.Join(s.Dir, strconv.Itoa(s.next))
 	t := &Task{
 		Dir: dir, Temp: filepath.Join(dir, "tmp"), Home: filepath.Join(dir, "home"),
-		Output: filepath.Join(dir, "output"), Spool: filepath.Join(dir, "spool"),
-		scratch: s,
+		Output: filepath.Join(dir, "output"), scratch: s,
 	}
 	if s.free != "" {
 		free := s.free
@@ -68,7 +83,16 @@ func (s *Scratch) Task() (*Task, error) {
 	return t, nil
 }
 
-func (t *Task) parts() []string { return []string{t.Temp, t.Home, t.Output, t.Spool} }
+// Foresee makes the directories of the next task while there is time.
+func (s *Scratch) Foresee() error {
+	t, err := s.Task()
+	if err == nil {
+		s.foreseen = t
+	}
+	return err
+}
+
+func (t *Task) parts() []string { return []string{t.Temp, t.Home, t.Output} }
 
 // Remove removes the task's directories, or keeps them for the next task if this one left
 // nothing there: making and removing them costs more than a small task itself.
@@ -122,16 +146,4 @@ func (t *Task) Environment() map[string]string {
 }
 
 // RemoveAll removes a directory tree, including what user code made unwritable in it.
-func RemoveAll(dir string) error {
-	err := os.RemoveAll(dir)
-	if !errors.Is(err, fs.ErrPermission) {
-		return err
-	}
-	_ = filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
-		if d != nil && d.IsDir() {
-			_ = os.Chmod(p, 0o700) // before it is read: WalkDir reads a directory after its own call
-		}
-		return nil
-	})
-	return os.RemoveAll(dir)
-}
+func RemoveAll(dir string) error { return guard.RemoveAll(dir) }

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/guard"
 )
 
 // memoryUsed is the memory of the process and all its descendants, in bytes, and how many
@@ -60,7 +62,7 @@ func sumKiB(pid int, file string, fields ...string) (sum int64) {
 func below(root int) []int {
 	next, ok := children(root)
 	if !ok {
-		return descendants(root, nil)
+		return guard.Descendants(root, nil)
 	}
 	var all []int
 	for len(next) > 0 {

@@ -130,7 +130,10 @@ func (r *Runner) settle(ctx context.Context, p *prepared, task *contracts.SimTas
 	if err != nil {
 		return err
 	}
-	p.entry, err = wire.Find(p.bundle.Path, p.project, lease.Process.Info.EntryPoints)
+	installed, err := lease.Process.EntryPoints(limited)
+	if err == nil {
+		p.entry, err = wire.Find(p.bundle.Path, p.project, installed)
+	}
 	if err != nil || p.entry.Kind == wire.KindCommand {
 		lease.Discard()
 	} else {

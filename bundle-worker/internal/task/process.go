@@ -5,6 +5,7 @@ package task
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/pool"
@@ -125,7 +126,7 @@ func (r *Runner) startProcess(ctx context.Context, p *prepared, asked contracts.
 	}
 	session, err := r.spares.start(ctx, wire.Launch{
 		Supervisor: r.Supervisor, Interpreter: interpreter, Bundle: p.bundle.Path, Environ: p.environ(r.Environ),
-		Cores: asked.Cores, Memory: memory,
+		Bytecode: filepath.Join(r.Cache.Root(), "harness"), Cores: asked.Cores, Memory: memory,
 	})
 	if err != nil {
 		return nil, err

@@ -4,7 +4,6 @@ package wire
 
 import (
 	"context"
-	"embed"
 	"errors"
 	"os"
 	"path/filepath"
@@ -14,9 +13,6 @@ import (
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/runner"
 	"github.com/modelops-suite/modelops-go/contracts"
 )
-
-//go:embed harness/*.py
-var harness embed.FS
 
 // lastWords is how long a process that closed its connection has to end by itself, so
 // that how it ended can be told.
@@ -28,6 +24,7 @@ type Launch struct {
 	Interpreter string   // python, absolute
 	Bundle      string   // the bundle's directory; not for Spawn
 	Environ     []string // the worker's own; the process gets what it may see of it
+	Bytecode    string   // a directory of this user's alone, where the compiled harness is kept; "" for nowhere
 	Cores       int      // threads, see [runner.Environ]
 	Memory      int64    // bytes, see [runner.Spec]; not for Spawn
 }
@@ -42,16 +39,16 @@ type Session struct {
 	out     *os.File // requests
 	in      *os.File // answers
 	scratch *runner.Scratch
+	code    bytecode
 	dead    bool
 }
 
 // Info is what an interpreter says about itself.
 type Info struct {
-	Python      string            `json:"python"` // as in 3.12.1
-	Platform    string            `json:"platform"`
-	Executable  string            `json:"executable"`
-	Packages    map[string]string `json:"packages"`
-	EntryPoints []Installed       `json:"entry_points"`
+	Python     string            `json:"python"` // as in 3.12.1
+	Platform   string            `json:"platform"`
+	Executable string            `json:"executable"`
+	Packages   map[string]string `json:"packages"`
 }
 
 // Record is the environment that tasks of this interpreter have.
@@ -100,28 +97,22 @@ func spawn(supervisor *runner.Supervisor, launch func() (Launch, error)) (*Sessi
 // Bind makes the session that of a bundle, whose processes may use so many bytes of memory.
 func (s *Session) Bind(ctx context.Context, bundle string, memory int64) error {
 	s.process.Limit(memory)
-	return s.call(ctx, "initialize", struct {
+	err := s.call(ctx, "initialize", struct {
 		Bundle string `json:"bundle"`
 	}{bundle}, &s.Info)
+	if err == nil {
+		s.code.keep() // nothing of the bundle was loaded yet
+	}
+	return err
 }
 
-// WriteHarness writes the program that calls wires below dir, and returns its path. Each
-// process has its own: none can change that of another.
-func WriteHarness(dir string) (string, error) {
-	files, err := harness.ReadDir("harness")
-	if err == nil {
-		err = os.Mkdir(filepath.Join(dir, "harness"), 0o700)
+// EntryPoints are those in the group modelops.wire of what is installed.
+func (s *Session) EntryPoints(ctx context.Context) ([]Installed, error) {
+	var answer struct {
+		EntryPoints []Installed `json:"entry_points"`
 	}
-	for _, file := range files {
-		var data []byte
-		if err == nil {
-			data, err = harness.ReadFile("harness/" + file.Name())
-		}
-		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, "harness", file.Name()), data, 0o400)
-		}
-	}
-	return filepath.Join(dir, "harness", "harness.py"), err
+	err := s.call(ctx, "entry_points", struct{}{}, &answer)
+	return answer.EntryPoints, err
 }
 
 func (s *Session) start(supervisor *runner.Supervisor, launch func() (Launch, error)) error {
@@ -142,16 +133,18 @@ func (s *Session) start(supervisor *runner.Supervisor, launch func() (Launch, er
 			if err := s.scratch.Make(); err != nil {
 				return err
 			}
-			program, err := WriteHarness(s.scratch.Dir)
-			if err != nil {
+			text := harnessText()
+			if _, err := writeHarness(s.scratch.Dir, text); err != nil {
 				return err
 			}
-			idle, err := s.scratch.Task() // for what the model does while it is imported
+			idle, err := s.scratch.Idle() // for what the model does while it is imported
 			if err != nil {
 				return err
 			}
 			l, err := launch()
-			spec.Path, spec.Args = l.Interpreter, []string{program}
+			s.code = newBytecode(l.Bytecode, text, s.scratch.Dir)
+			s.code.lend()
+			spec.Path, spec.Args = l.Interpreter, []string{filepath.Join(s.scratch.Dir, startFile)}
 			spec.Env = runner.Environ(l.Environ, l.Cores, idle.Environment())
 			return err
 		},
@@ -161,6 +154,7 @@ func (s *Session) start(supervisor *runner.Supervisor, launch func() (Launch, er
 		return cannotPrepare(err)
 	}
 	s.in, s.out, s.conn = in, out, rpc.NewConn(in, out)
+	_ = s.scratch.Foresee() // while the interpreter starts; what fails here fails again, and is told then
 	return nil
 }
 
@@ -211,7 +205,7 @@ func (s *Session) Run(ctx context.Context, task *contracts.SimTask, collect *Col
 	var result runResult
 	err = s.call(ctx, "run", runParams{
 		Entrypoint: task.Entrypoint, Params: params, Seed: task.Seed, Environ: dirs.Environment(),
-		Spool: dirs.Spool, MaxOutput: collect.MaxOutput,
+		Spool: dirs.Dir, MaxOutput: collect.MaxOutput,
 	}, &result)
 	if err != nil {
 		return err
@@ -225,7 +219,7 @@ func (s *Session) collect(collect *Collector, dirs *runner.Task, result runResul
 		if output.File == "" {
 			err = collect.Bytes(output.Name, output.Data)
 		} else {
-			err = spooled(collect, output.Name, dirs.Spool, output.File)
+			err = spooled(collect, output.Name, dirs.Dir, output.File)
 		}
 		if err != nil {
 			return err
@@ -234,7 +228,7 @@ func (s *Session) collect(collect *Collector, dirs *runner.Task, result runResul
 	return collect.Directory(dirs.Output)
 }
 
-// spooled takes an output that the process put into a file of the spool directory.
+// spooled takes an output that the process put into a file of the task's directory.
 func spooled(collect *Collector, name, dir, file string) error {
 	spool, err := os.OpenRoot(dir)
 	if err != nil {

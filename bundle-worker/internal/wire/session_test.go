@@ -18,13 +18,6 @@ import (
 	"github.com/modelops-suite/modelops-go/contracts"
 )
 
-func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == runner.GuardArgument {
-		os.Exit(runner.Guard(os.Args[2:]))
-	}
-	os.Exit(m.Run())
-}
-
 // python is the interpreter itself, not a script that finds it.
 func python(t testing.TB) string {
 	t.Helper()
@@ -304,12 +297,14 @@ func TestInfo(t *testing.T) {
 	dir := bundle(t, "")
 	write(t, filepath.Join(dir, "Some_Thing-1.2.dist-info", "entry_points.txt"), "[console_scripts]\nx = y:z\n\n[modelops.wire]\n# ours\nexecute = some.wire:run [extra]\n[other]\na=b:c\n")
 	write(t, filepath.Join(dir, "old.egg-info", "PKG-INFO"), "Metadata-Version: 1.0\nName: old\nVersion: 0.9\n")
-	info := open(t, dir).Info
+	s := open(t, dir)
+	info := s.Info
 	if info.Packages["some-thing"] != "1.2" || info.Packages["old"] != "0.9" {
 		t.Errorf("packages are %v", info.Packages)
 	}
-	if diff := cmp.Diff([]Installed{{"execute", "some.wire:run", "some-thing"}}, info.EntryPoints); diff != "" {
-		t.Error(diff)
+	installed, err := s.EntryPoints(t.Context())
+	if diff := cmp.Diff([]Installed{{"execute", "some.wire:run", "some-thing"}}, installed); err != nil || diff != "" {
+		t.Errorf("%v %s", err, diff)
 	}
 	if !strings.HasPrefix(info.Python, "3.") || !strings.Contains(info.Platform, "-") {
 		t.Errorf("%+v", info)

@@ -1,6 +1,6 @@
 """Runs a bundle's wire and targets on behalf of bundle-worker.
 
-Usage: python harness.py, with the worker's requests on descriptor 3 and this program's
+Usage: python start.py, which imports this file, with the worker's requests on descriptor 3 and this program's
 answers on descriptor 4, both as JSON-RPC 2.0 framed by Content-Length. Descriptors
 0, 1 and 2 belong to the model: whatever it prints, and however, cannot reach the worker's
 connection.
@@ -8,7 +8,7 @@ connection.
 By hand: python harness.py BUNDLE_DIR WIRE TASK_FILE runs one task, writes its outputs to the
 directory in MODELOPS_OUTPUT_DIR, and leaves an exception to Python.
 
-This file is what every process needs. The others beside it are compiled when they are: a
+This file is what every process needs. The others are compiled when they are needed: a
 process that does nothing starts in little more than the interpreter's own time.
 
 Standard library only; Python 3.9 and later (older ones get as far as saying what they are).
@@ -35,17 +35,10 @@ INTERNAL, FAILED, NO_METHOD = -32603, -32000, -32601
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 THIS = sys.modules[__name__]
-PARTS = {}  # sources, and modules once they were needed
+PARTS = {}  # the other files: the worker puts their text here, of which modules are made when they are needed
 PLACES = sys.path[1:]  # of the standard library and of packages: without this file's directory, which becomes the bundle's
 STANDARD = getattr(sys, "stdlib_module_names", ("enum", "json", "re", "types"))  # Python 3.9 does not say
 KNOWN = {}  # what is in the places on the path that are no bundle's
-
-
-def read_parts():
-    """Reads the other files: a model may remove them."""
-    for name in ("byhand", "failure", "target"):
-        with open(os.path.join(HERE, name + ".py"), encoding="utf-8") as stream:
-            PARTS[name] = stream.read()
 
 
 def part(name):
@@ -81,8 +74,8 @@ class Harness:
         self.pid = os.getpid()
         self.wire = None
         self.targets = {}  # what was imported, by its name
-        self.requests = open(move(REQUESTS), "rb")
-        self.answers = move(ANSWERS)
+        self.requests = open(move(REQUESTS, OUT_OF_THE_WAY), "rb")
+        self.answers = move(ANSWERS, OUT_OF_THE_WAY + 1)
         self.streams = (os.dup(1), os.dup(2))
         os.set_inheritable(self.streams[0], False)
         os.set_inheritable(self.streams[1], False)
@@ -90,7 +83,9 @@ class Harness:
         look_for_packages()  # before anybody waits for it
 
     def serve(self):
-        methods = {"initialize": self.initialize, "load": self.load, "run": self.run, "evaluate": self.evaluate}
+        methods = {
+            "initialize": self.initialize, "entry_points": self.entry_points, "load": self.load, "run": self.run, "evaluate": self.evaluate,
+        }
         while True:
             request = self.read()
             if request is None:
@@ -133,14 +128,17 @@ class Harness:
         os.chdir(bundle)
         set_path(bundle)
         machine = os.uname()
-        packages, wires = installed()
         return {
             "python": sys.version.split()[0],
             "platform": sys.platform + "-" + machine.machine,
             "executable": sys.executable,
-            "packages": packages,
-            "entry_points": wires,
+            "packages": {name: version for name, (version, _) in installed().items()},
         }
+
+    def entry_points(self):
+        """What installed distributions say they have as a wire: a file of each is read, so it
+        is asked for only where that matters."""
+        return {"entry_points": [wire for name, (_, path) in installed().items() for wire in wires_of(path, name)]}
 
     def explain_stops(self):
         """Has the process say where it is when it is told to end."""
@@ -213,15 +211,12 @@ def look_for_packages():
 
 
 def installed():
-    """The distributions on the path with their versions, and those that are a wire."""
-    packages, wires = {}, []
+    """The distributions on the path, with their versions and where they are."""
+    found = {}
     for place in sys.path:
         for name, version, path in KNOWN.get(place) or distributions(place):
-            if name in packages:
-                continue  # an earlier place on the path is the one that is imported
-            packages[name] = version
-            wires.extend(wires_of(path, name))
-    return packages, wires
+            found.setdefault(name, (version, path))  # an earlier place on the path is the one that is imported
+    return found
 
 
 def distributions(place):
@@ -350,13 +345,11 @@ def check(outputs):
             raise Failure("output", "the wire answered an output whose name is %s, not a string" % kind_of(name))
 
 
-def move(fd):
+def move(fd, to):
     """Moves a descriptor out of the way and keeps it from children."""
-    import fcntl
-
-    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, OUT_OF_THE_WAY)
+    os.dup2(fd, to, inheritable=False)
     os.close(fd)
-    return moved
+    return to
 
 
 class Scanning:
@@ -448,8 +441,4 @@ def encode(name, value):
 
 
 if __name__ == "__main__":
-    read_parts()
-    if len(sys.argv) == 4:
-        part("byhand").run(*sys.argv[1:])
-    else:
-        Harness().serve()
+    part("byhand").run(*sys.argv[1:])

@@ -1,76 +1,55 @@
 //go:build unix
 
-package runner
+package guard
 
 import (
-	"bufio"
-	"encoding/json"
 	"errors"
-	"io"
 	"os"
 	"os/signal"
 	"runtime"
-	"strconv"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
-// GuardArgument is the first argument that makes a program of the suite a guard. A main
-// that runs processes passes it on to [Guard] before it does anything else.
-const GuardArgument = "__guard"
+// Argument is the first argument that makes a program which links this package a guard. The
+// one after it says how many descriptors from 3 on are the process's. The two after those
+// are the worker's: the one that orders come from, and the one that reports go to.
+const Argument = "__guard"
+
+// init makes the program a guard before most of what it links is initialised, which takes
+// three times as long as the rest of a guard's start. Of the packages whose imports are
+// initialised, Go takes the one with the smallest path next. So this one has its turn early
+// as long as it imports nothing that package os does not need itself, or that comes right
+// after it: no strings, strconv, bufio or fmt.
+func init() {
+	if len(os.Args) > 1 && os.Args[1] == Argument {
+		os.Exit(run(os.Args[2:]))
+	}
+}
 
 const (
-	firstExtra = 3                    // descriptors 0 to 2 are the process's streams
-	killWithin = 5 * time.Second      // for processes that were killed to go away
-	killEvery  = 5 * time.Millisecond // between looks at what is left
-	maxOrder   = 16 << 20             // bytes of an order
-	commandEnd = "\n"                 // of orders and reports
-	orderStop  = "stop"               // SIGTERM, and SIGKILL after the grace period
-	orderKill  = "kill"               // SIGKILL
+	// KillWithin is how long processes that were killed have to go away.
+	KillWithin = 5 * time.Second
+	// KillEvery is the time between looks at what is left.
+	KillEvery = 5 * time.Millisecond
+
+	firstExtra = 3 // descriptors 0 to 2 are the process's streams
 )
 
-// order is what the worker tells the guard to run.
-type order struct {
-	Path      string        `json:"path"`
-	Args      []string      `json:"args"`
-	Env       []string      `json:"env"`
-	Dir       string        `json:"dir"`
-	Grace     time.Duration `json:"grace"`
-	SameGroup bool          `json:"same_group"`
-	Stdin     string        `json:"stdin"`   // a file
-	Scratch   string        `json:"scratch"` // removed when the worker is gone
-	Remove    bool          `json:"remove"`  // and in any case
-}
-
-// report is what the guard tells the worker.
-type report struct {
-	Pid    int    `json:"pid,omitempty"`
-	Failed string `json:"failed,omitempty"` // the process did not start
-	Errno  int    `json:"errno,omitempty"`
-	Ended  bool   `json:"ended,omitempty"`
-	Code   int    `json:"code,omitempty"`
-	Signal int    `json:"signal,omitempty"`
-	Core   bool   `json:"core,omitempty"`
-}
-
-// Guard is the body of the guard's process. args are those after [GuardArgument]: how
-// many descriptors from 3 on are the process's. The two after them are the worker's: the
-// one that orders come from, and the one that reports go to. It returns the exit code.
-func Guard(args []string) int {
+// run is the body of the guard's process. It returns the exit code.
+func run(args []string) int {
 	if len(args) != 1 {
 		return 2
 	}
-	files, err := strconv.Atoi(args[0])
-	if err != nil || files < 0 || files > 64 {
+	files, ok := parseNumber(args[0])
+	if !ok || files > 64 {
 		return 2
 	}
 	runtime.LockOSThread() // the parent-death signal is bound to the thread that forks
 	keepFrom(firstExtra + files)
 	g := &guard{
 		files:   files,
-		orders:  bufio.NewReader(os.NewFile(uintptr(firstExtra+files), "orders")),
+		orders:  os.NewFile(uintptr(firstExtra+files), "orders"),
 		reports: os.NewFile(uintptr(firstExtra+files+1), "reports"),
 	}
 	// Signals of the terminal reach the guard when it shares the worker's group. They are
@@ -87,7 +66,7 @@ func keepFrom(first int) {
 		return
 	}
 	for _, entry := range entries {
-		if fd, err := strconv.Atoi(entry.Name()); err == nil && fd >= first {
+		if fd, ok := parseNumber(entry.Name()); ok && fd >= first {
 			syscall.CloseOnExec(fd)
 		}
 	}
@@ -95,9 +74,9 @@ func keepFrom(first int) {
 
 type guard struct {
 	files   int
-	orders  *bufio.Reader
+	orders  *os.File
 	reports *os.File
-	order   order
+	order   Order
 	pid     int
 }
 
@@ -109,16 +88,16 @@ func (g *guard) run() int {
 		g.clean()
 		return 2
 	}
-	becomeReaper()
+	BecomeReaper()
 	if err := g.start(); err != nil {
 		errno, _ := errors.AsType[syscall.Errno](err)
-		g.report(report{Failed: err.Error(), Errno: int(errno)})
+		g.report(Report{Errno: int(errno)})
 		if g.alone() {
 			g.clean()
 		}
 		return 1
 	}
-	g.report(report{Pid: g.pid})
+	g.report(Report{Pid: g.pid})
 	main := make(chan syscall.WaitStatus, 1)
 	none := make(chan struct{})
 	go g.reap(main, none)
@@ -138,15 +117,7 @@ func (g *guard) run() int {
 
 // alone says that the worker is gone. The process may end because of that before anybody
 // else has noticed.
-func (g *guard) alone() bool {
-	orders := []unix.PollFd{{Fd: int32(firstExtra + g.files), Events: unix.POLLIN}}
-	for {
-		_, err := unix.Poll(orders, 0)
-		if !errors.Is(err, unix.EINTR) {
-			return err == nil && orders[0].Revents&unix.POLLHUP != 0
-		}
-	}
-}
+func (g *guard) alone() bool { return hungUp(firstExtra + g.files) }
 
 // clean removes what is the process's own.
 func (g *guard) clean() {
@@ -157,26 +128,11 @@ func (g *guard) clean() {
 
 // read reads an order to run something.
 func (g *guard) read() error {
-	line, err := readOrder(g.orders)
-	if err != nil {
-		return err
+	words, err := readMessage(g.orders)
+	if err == nil {
+		g.order, err = parseOrder(words)
 	}
-	return json.Unmarshal(line, &g.order)
-}
-
-// readOrder reads a line of the worker.
-func readOrder(r *bufio.Reader) ([]byte, error) {
-	var line []byte
-	for {
-		part, err := r.ReadSlice('\n')
-		line = append(line, part...)
-		if err == nil {
-			return line, nil
-		}
-		if !errors.Is(err, bufio.ErrBufferFull) || len(line) > maxOrder {
-			return nil, err
-		}
-	}
+	return err
 }
 
 // start starts the process, and lets go of everything that is its own.
@@ -215,18 +171,15 @@ func (g *guard) start() error {
 	return nil
 }
 
-func (g *guard) report(r report) {
-	line, err := json.Marshal(r)
-	if err == nil {
-		_, _ = io.WriteString(g.reports, string(line)+commandEnd) // a worker that is gone reads nothing
-	}
+func (g *guard) report(r Report) {
+	_, _ = g.reports.Write(r.message()) // a worker that is gone reads nothing
 }
 
-func ended(status syscall.WaitStatus) report {
+func ended(status syscall.WaitStatus) Report {
 	if status.Signaled() {
-		return report{Ended: true, Signal: int(status.Signal()), Core: status.CoreDump()}
+		return Report{Ended: true, Signal: int(status.Signal()), Core: status.CoreDump()}
 	}
-	return report{Ended: true, Code: status.ExitStatus()}
+	return Report{Ended: true, Code: status.ExitStatus()}
 }
 
 // reap collects every process that ends below the guard. It sends the main one's status,
@@ -259,17 +212,17 @@ func (g *guard) reap(main chan<- syscall.WaitStatus, none chan<- struct{}) {
 // obey carries out the worker's orders until the worker goes away.
 func (g *guard) obey(orphaned chan<- struct{}) {
 	for {
-		line, err := readOrder(g.orders)
-		if err != nil {
+		words, err := readMessage(g.orders)
+		if err != nil || len(words) != 1 {
 			close(orphaned)
 			return
 		}
-		switch string(line) {
-		case orderStop + commandEnd:
+		switch words[0] {
+		case Stop:
 			g.signal(syscall.SIGTERM)
 			g.signal(syscall.SIGCONT) // a stopped process cannot end itself
 			time.AfterFunc(g.order.Grace, func() { g.signal(syscall.SIGKILL) })
-		case orderKill + commandEnd:
+		case Kill:
 			g.signal(syscall.SIGKILL)
 		}
 	}
@@ -280,16 +233,16 @@ func (g *guard) signal(s syscall.Signal) {
 	if !g.order.SameGroup {
 		_ = syscall.Kill(-g.pid, s)
 	}
-	for _, pid := range descendants(os.Getpid(), nil) {
+	for _, pid := range Descendants(os.Getpid(), nil) {
 		_ = syscall.Kill(pid, s)
 	}
 }
 
 // clear kills whatever is left below the guard and waits until it is gone.
 func (g *guard) clear(none <-chan struct{}) {
-	ticker := time.NewTicker(killEvery)
+	ticker := time.NewTicker(KillEvery)
 	defer ticker.Stop()
-	deadline := time.After(killWithin)
+	deadline := time.After(KillWithin)
 	for {
 		select {
 		case <-none:
