@@ -133,7 +133,7 @@ func (w *workspaceTarget) up(c *cli.Context) error {
 	env := *w.spec.Environment
 	env.Compute = w.spec.Compute()
 	env.Compute.Kubernetes.Context = w.cluster.Context
-	if err := w.files.Check(env.Environment, &env); err != nil && !(c.Bool("force") && contracts.AsError(err).Code == contracts.CodeConflict) {
+	if err := w.mayWrite(&env, c.Bool("force")); err != nil {
 		return err // before anything is made that nobody would find
 	}
 	if before := w.spec.Environment.Compute; before != nil && before.Scheduler != "" && before.Scheduler != env.Compute.Scheduler {
@@ -161,6 +161,21 @@ func (w *workspaceTarget) up(c *cli.Context) error {
 		return err
 	}
 	return w.answer(c, changes, file)
+}
+
+// mayWrite is an error when the environment file is not to be changed unasked.
+func (w *workspaceTarget) mayWrite(env *contracts.BundleEnvironment, force bool) error {
+	err := w.files.Check(env.Environment, env)
+	e := contracts.AsError(err)
+	if e == nil || e.Code != contracts.CodeConflict {
+		return err
+	}
+	if force {
+		return nil
+	}
+	hinted := *e
+	hinted.Hint = "--force writes into it where jobs run (compute), and keeps the rest"
+	return hinted.Because(err)
 }
 
 func (w *workspaceTarget) status(c *cli.Context) error {
