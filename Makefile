@@ -89,8 +89,8 @@ test-starsim: build ## run 64 parameter sets with 4 replicates of examples/stars
 kubernetes: ## build a Kubernetes API server, its controllers and simulated nodes once into .cache/kubernetes/, for the tests: 10 minutes
 	@GO=$(GO) sh scripts/kubernetes.sh .cache/kubernetes
 
-test-kubernetes: build kubernetes ## apply workspaces to a real API server, and run jobs' drivers on a simulated cluster
-	MODELOPS_TEST_BIN=$(CURDIR)/$(BIN) MODELOPS_TEST_DASK=$(CURDIR)/.cache/dask MODELOPS_TEST_KUBERNETES=$(CURDIR)/.cache/kubernetes \
+test-kubernetes: build s3 kubernetes ## apply workspaces to a real API server, and run jobs' drivers on a simulated cluster
+	MODELOPS_TEST_BIN=$(CURDIR)/$(BIN) MODELOPS_TEST_DASK=$(CURDIR)/.cache/dask MODELOPS_TEST_S3=$(CURDIR)/.cache/s3/versitygw MODELOPS_TEST_KUBERNETES=$(CURDIR)/.cache/kubernetes \
 		$(GO) test -tags kubernetes -count=1 -timeout 20m -run Kubernetes ./modelops/...
 
 check: build ## formatting, vet, generated documents, cross-compilation of everything, tests
