@@ -253,6 +253,28 @@ func TestMounted(t *testing.T) {
 	}
 }
 
+// What docs/workspace.md has people write into the environment file is what "up" writes.
+func TestDocumentedCompute(t *testing.T) {
+	page, err := os.ReadFile("../../../docs/workspace.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, _ := strings.Cut(string(page), "```yaml\ncompute:\n")
+	block, _, _ = strings.Cut(block, "```")
+	written, _, err := contracts.ParseEnvironment("dev.yaml", []byte("environment: dev\nregistry: {provider: docker, login_server: registry.example.org}\n"+
+		"storage: {provider: s3, container: models, endpoint: \"https://s3.example.org\"}\ncompute:\n"+block))
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec, err := NewSpec(configured(t, ""), environment(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(spec.Compute(), written.Compute); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestNoStorage(t *testing.T) {
 	for _, storage := range []*contracts.Storage{nil, {Provider: "fs", Container: "/data"}} {
 		env := environment(t)
