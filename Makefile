@@ -79,7 +79,7 @@ test: build peers readers azurite s3 pulumi ## run every test, with real registr
 
 test-azure: pulumi ## make and destroy environments on a stand-in for Azure, with everything going wrong in turn
 	MODELOPS_TEST_PULUMI=$(CURDIR)/.cache/pulumi/bin/pulumi MODELOPS_TEST_AZURE=all \
-		$(GO) test -count=1 -timeout 30m -run 'Azure|TestScript/infra_azure|TestDrift|TestAdopt|TestNotOurs|TestOutputs|TestCluster' \
+		$(GO) test -count=1 -timeout 60m -run 'Azure|TestScript/infra_azure|TestDrift|TestAdopt|TestNotOurs|TestOutputs|TestCluster' \
 		./modelops/internal/infra/azure ./modelops/internal/cli
 
 test-starsim: build ## run 64 parameter sets with 4 replicates of examples/starsim-sir on processes and on Dask, and compare all outputs
