@@ -91,7 +91,8 @@ kubernetes: ## build a Kubernetes API server, its controllers and simulated node
 
 test-kubernetes: build s3 kubernetes ## apply workspaces to a real API server, and run jobs' drivers on a simulated cluster
 	MODELOPS_TEST_BIN=$(CURDIR)/$(BIN) MODELOPS_TEST_DASK=$(CURDIR)/.cache/dask MODELOPS_TEST_S3=$(CURDIR)/.cache/s3/versitygw MODELOPS_TEST_KUBERNETES=$(CURDIR)/.cache/kubernetes \
-		$(GO) test -tags kubernetes -count=1 -timeout 20m -run Kubernetes ./modelops/...
+		$(GO) test -tags kubernetes -count=1 -timeout 20m -run Kubernetes \
+		$(addprefix ./,$(sort $(dir $(shell grep -rl --include='*_test.go' internal/kube/kubetest modelops))))
 
 check: build ## formatting, vet, generated documents, cross-compilation of everything, tests
 	@test -z "$$(gofmt -l $(MODULES))" || { echo "not formatted:"; gofmt -l $(MODULES); exit 1; }

@@ -202,8 +202,12 @@ func TestKubernetesCertificate(t *testing.T) {
 	}
 	apply := func(o kube.Object) {
 		t.Helper()
-		o.GetObjectKind().SetGroupVersionKind(kube.Kind(o))
-		if err := k.Apply(t.Context(), o, kube.ApplyOptions{Force: true}); err != nil {
+		applied, ok := o.DeepCopyObject().(kube.Object)
+		if !ok {
+			t.Fatal("an object's copy is one")
+		}
+		applied.GetObjectKind().SetGroupVersionKind(kube.Kind(o))
+		if err := k.Apply(t.Context(), applied, kube.ApplyOptions{Force: true}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -236,11 +240,21 @@ func TestKubernetesCertificate(t *testing.T) {
 	if certified(now.Add(certifiedFor-renewBefore+time.Hour)) != nil {
 		t.Error("somebody else's certificate is replaced")
 	}
+	rendered, err := Objects(spec) // as those have them who apply them otherwise
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range rendered {
+		apply(o)
+	}
+	if state, err := Status(t.Context(), k, rendered); err != nil || !state.Installed || len(state.Stale) > 0 {
+		t.Errorf("rendered and applied, it is %+v, %v", state, err)
+	}
 	err = spec.Certify(t.Context(), k, now.Add(certifiedFor+time.Hour))
 	if e := contracts.AsError(err); e == nil || e.Code != contracts.CodeConflict || !strings.Contains(e.Hint, "kubectl delete secret modelops-tls") {
 		t.Errorf("somebody else's that has ended: %+v", err)
 	}
-	if stray, err := strays(t.Context(), k, nil); err != nil || len(stray) > 0 {
+	if stray, err := strays(t.Context(), k, rendered); err != nil || len(stray) > 0 {
 		t.Error(stray, err)
 	}
 }
