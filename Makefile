@@ -82,7 +82,7 @@ test: build peers readers azurite s3 pulumi ## run every test, with real registr
 
 test-azure: pulumi ## make and destroy environments on a stand-in for Azure, with everything going wrong in turn
 	MODELOPS_TEST_PULUMI=$(CURDIR)/.cache/pulumi/bin/pulumi MODELOPS_TEST_AZURE=all \
-		$(GO) test -count=1 -timeout 30m -run 'Azure|TestScript/infra_azure|TestDrift|TestAdopt|TestNotOurs|TestOutputs|TestCluster' \
+		$(GO) test -count=1 -timeout 60m -run 'Azure|TestScript/infra_azure|TestDrift|TestAdopt|TestNotOurs|TestOutputs|TestCluster' \
 		./modelops/internal/infra/azure ./modelops/internal/cli
 
 test-starsim: build ## run 64 parameter sets with 4 replicates of examples/starsim-sir on processes and on Dask, and compare all outputs
@@ -92,9 +92,10 @@ test-starsim: build ## run 64 parameter sets with 4 replicates of examples/stars
 kubernetes: ## build a Kubernetes API server, its controllers and simulated nodes once into .cache/kubernetes/, for the tests: 10 minutes
 	@GO=$(GO) sh scripts/kubernetes.sh .cache/kubernetes
 
-test-kubernetes: build kubernetes ## apply workspaces to a real API server, and run jobs' drivers on a simulated cluster
-	MODELOPS_TEST_BIN=$(CURDIR)/$(BIN) MODELOPS_TEST_DASK=$(CURDIR)/.cache/dask MODELOPS_TEST_KUBERNETES=$(CURDIR)/.cache/kubernetes \
-		$(GO) test -tags kubernetes -count=1 -timeout 20m -run Kubernetes ./modelops/...
+test-kubernetes: build s3 kubernetes ## apply workspaces to a real API server, and run jobs' drivers on a simulated cluster
+	MODELOPS_TEST_BIN=$(CURDIR)/$(BIN) MODELOPS_TEST_DASK=$(CURDIR)/.cache/dask MODELOPS_TEST_S3=$(CURDIR)/.cache/s3/versitygw MODELOPS_TEST_KUBERNETES=$(CURDIR)/.cache/kubernetes \
+		$(GO) test -tags kubernetes -count=1 -timeout 20m -run Kubernetes \
+		$(addprefix ./,$(sort $(dir $(shell grep -rl --include='*_test.go' internal/kube/kubetest modelops))))
 
 check: build ## formatting, vet, generated documents, cross-compilation of everything, tests
 	@test -z "$$(gofmt -l $(MODULES))" || { echo "not formatted:"; gofmt -l $(MODULES); exit 1; }

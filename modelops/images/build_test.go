@@ -149,7 +149,7 @@ func (y *yard) makeBase(dir string) {
 	y.environ = append(y.environ, "BASE="+y.base)
 }
 
-var locks = regexp.MustCompile(`(?m)^    (\w+): (\S+)@(sha256:[0-9a-f]{64})$`)
+var locks = regexp.MustCompile(`(?m)^  (\w+)_image: (\S+)@(sha256:[0-9a-f]{64})$`)
 
 // make builds and pushes images as users do, and answers with their digests.
 func (y *yard) make(targets string) map[string]string {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/modelops-suite/modelops-go/modelops-bundle/blobstore/azuritetest"
+	"github.com/modelops-suite/modelops-go/modelops/internal/certificate"
 )
 
 // user is who runs in the images.
@@ -165,25 +166,45 @@ func (c *container) readOnly(args ...string) *exec.Cmd {
 	return c.yard.command("unshare", slices.Concat([]string{"--mount", "sh", "-c", strings.Join(script, "\n"), c.root}, environ, args)...)
 }
 
-// job has the driver's image run a job on a cluster of the other two, whose storage is the
-// composition's, and then tells a worker to end.
+// secure is a directory with a certificate, for /etc/modelops/tls, where a workspace has it,
+// and what has Dask use it.
+func (y *yard) secure(t *testing.T) (dir string, args []string) {
+	t.Helper()
+	shared, err := certificate.Issue("test", time.Now(), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir = y.volume(t, "tls")
+	for name, data := range map[string][]byte{"ca.crt": shared.Authority, "tls.crt": shared.Certificate, "tls.key": shared.Key} {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	give(t, dir)
+	return dir, []string{"--protocol", "tls", "--tls-ca-file", "/etc/modelops/tls/ca.crt", "--tls-cert", "/etc/modelops/tls/tls.crt", "--tls-key", "/etc/modelops/tls/tls.key"}
+}
+
+// job has the driver's image run a job on a cluster of the other two, which talk TLS as in
+// a workspace and whose storage is the composition's, and then tells a worker to end.
 func (y *yard) job() {
 	t := y.t
 	storage := azuritetest.Start(t)
 	y.ok("python3", "modelops/images/compose/container.py", storage.Endpoint, "bundle-blobs")
-	scheduler := "tcp://127.0.0.1:" + free(t)
-	_, port, _ := net.SplitHostPort(strings.TrimPrefix(scheduler, "tcp://"))
-	s := y.start(t, "scheduler", map[string]string{"/tmp": y.volume(t, "scheduler-tmp")})
-	s.serve("scheduler", "--host", "127.0.0.1", "--port", port, "--dashboard-address", "127.0.0.1:0")
-	w := y.start(t, "worker", map[string]string{"/var/cache/modelops": y.volume(t, "cache"), "/tmp": y.volume(t, "worker-tmp")},
+	port := free(t)
+	scheduler := "tls://127.0.0.1:" + port
+	tls, secure := y.secure(t)
+	s := y.start(t, "scheduler", map[string]string{"/etc/modelops/tls": tls, "/tmp": y.volume(t, "scheduler-tmp")})
+	s.serve("scheduler", append(secure, "--host", "127.0.0.1", "--port", port, "--dashboard-address", "127.0.0.1:0")...)
+	w := y.start(t, "worker", map[string]string{"/etc/modelops/tls": tls, "/var/cache/modelops": y.volume(t, "cache"), "/tmp": y.volume(t, "worker-tmp")},
 		"MODELOPS_BUNDLE_REGISTRY="+y.registry, "AZURE_STORAGE_CONNECTION_STRING="+storage.ConnectionString())
-	worker := w.serve("worker", scheduler, "--host", "127.0.0.1", "--nthreads", "2", "--dashboard-address", "127.0.0.1:0")
+	worker := w.serve("worker", append(secure, scheduler, "--host", "127.0.0.1", "--nthreads", "2", "--dashboard-address", "127.0.0.1:0")...)
 
 	home := y.volume(t, "driver")
 	dir, _ := y.project(t)
 	for path, text := range map[string]string{
 		filepath.Join(home, "bundle-env", "test.yaml"): fmt.Sprintf("environment: test\nregistry: {provider: docker, login_server: %q}\n"+
-			"storage: {provider: azurite, container: bundle-blobs, endpoint: %q}\ncompute: {provider: dask, scheduler: %q}\n", y.registry, storage.Endpoint, scheduler),
+			"storage: {provider: azurite, container: bundle-blobs, endpoint: %q}\ncompute: {provider: dask, scheduler: %q, "+
+			"tls: {ca_file: /etc/modelops/tls/ca.crt, cert_file: /etc/modelops/tls/tls.crt, key_file: /etc/modelops/tls/tls.key}}\n", y.registry, storage.Endpoint, scheduler),
 		filepath.Join(dir, "study.json"): `{"model": "model.sir", "scenario": "baseline", "n_replicates": 5, "parameter_sets": [{"params": {"beta": 0.3, "gamma": 0.1}}, {"params": {"beta": 0.4, "gamma": 0.1}}]}`,
 	} {
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -198,7 +219,7 @@ func (y *yard) job() {
 	}
 	give(t, home)
 	give(t, dir)
-	d := y.start(t, "driver", map[string]string{"/var/lib/modelops": home, "/var/cache/modelops": y.volume(t, "driver-cache"), "/tmp": y.volume(t, "driver-tmp"), "/home/modelops": filepath.Dir(dir)})
+	d := y.start(t, "driver", map[string]string{"/etc/modelops/tls": tls, "/var/lib/modelops": home, "/var/cache/modelops": y.volume(t, "driver-cache"), "/tmp": y.volume(t, "driver-tmp"), "/home/modelops": filepath.Dir(dir)})
 	d.options = append(d.options, "--workingdir", "/home/modelops/my-model")
 	var status struct {
 		State string

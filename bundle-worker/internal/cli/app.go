@@ -105,7 +105,7 @@ func (p *program) config() (*config.Config, error) {
 		return nil, err
 	}
 	for _, warning := range c.Warnings {
-		fmt.Fprintf(p.env.Stderr, "warning: %s %s\n", warning.Field, warning.Message)
+		fmt.Fprintf(p.env.Stderr, "warning: %s: %s\n", c.EnvironmentFile, warning)
 	}
 	p.show(c)
 	return c, nil

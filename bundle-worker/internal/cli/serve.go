@@ -105,7 +105,7 @@ func (p *program) logConfig(log *slog.Logger) (*config.Config, error) {
 		return nil, err
 	}
 	for _, warning := range c.Warnings {
-		log.Warn("environment file", "field", warning.Field, "message", warning.Message)
+		log.Warn("environment file", "file", c.EnvironmentFile, "field", warning.Field, "message", warning.Message)
 	}
 	log.Info("configuration", "values", c.Lines())
 	return c, nil

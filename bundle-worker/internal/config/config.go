@@ -3,6 +3,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 	"strconv"
@@ -36,7 +37,9 @@ type Config struct {
 	// Reload reads the environment's registry again; nil when it came from variables.
 	Reload func() (contracts.Registry, error)
 
-	Warnings []contracts.Problem
+	// EnvironmentFile is where the environment was read; the variable, when it came from those.
+	EnvironmentFile string
+	Warnings        []contracts.Problem // of it
 
 	settings []setting
 }
@@ -250,7 +253,7 @@ func (c *Config) environment(getenv func(string) string, envFile string) error {
 	if err := loaded.ApplyVariables(getenv); err != nil {
 		return err
 	}
-	c.Environment, c.Warnings = loaded.Env, loaded.Warnings
+	c.Environment, c.EnvironmentFile, c.Warnings = loaded.Env, cmp.Or(loaded.Path, source), loaded.Warnings
 	c.note("environment", loaded.Env.Environment, source)
 	return nil
 }

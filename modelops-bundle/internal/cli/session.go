@@ -36,7 +36,7 @@ func openSession(c *cli.Context) (*session, error) {
 		return nil, err
 	}
 	for _, warning := range p.Warnings {
-		command.Warn(c, "config.yaml: %s %s", warning.Field, warning.Message)
+		command.Warn(c, "config.yaml: %s", warning)
 	}
 	env, err := chooseEnvironment(c, p.Pin, true)
 	if err != nil {
@@ -69,7 +69,7 @@ func chooseEnvironment(c *cli.Context, pin string, forProject bool) (*contracts.
 	}
 	command.Note(c, "environment %s (%s): %s", chosen.Name, chosen.Why, chosen.Env.Registry.LoginServer)
 	for _, warning := range chosen.Warnings {
-		command.Warn(c, "%s: %s %s", chosen.Path, warning.Field, warning.Message)
+		command.Warn(c, "%s: %s", chosen.Path, warning)
 	}
 	return chosen.Env, nil
 }

@@ -25,6 +25,9 @@ func checkScheduler(ctx context.Context, compute *contracts.Compute) doctor.Chec
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address.Host)
+	if _, unknown := errors.AsType[*net.DNSError](err); unknown && compute.Kubernetes != nil {
+		return c.Skipped("only pods of the cluster know that name, and jobs have their driver there; mops workspace status looks into it")
+	}
 	if err != nil {
 		return failedToReach(c, err)
 	}

@@ -117,3 +117,7 @@ func readError(path string, err error) error {
 	}
 	return (&contracts.Error{Code: code, Message: "read " + contracts.Quote(path) + ": " + reason.Error()}).Because(err)
 }
+
+func showSecretsFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "show-secrets", Usage: "print passwords and keys"}
+}

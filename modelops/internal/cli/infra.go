@@ -69,10 +69,6 @@ func infraCommand() *cli.Command {
 	}
 }
 
-func showSecretsFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "show-secrets", Usage: "print passwords and keys"}
-}
-
 // infraAnswer is the document of the commands that look at or change infrastructure.
 type infraAnswer struct {
 	Environment string                   `json:"environment"`

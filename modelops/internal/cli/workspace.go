@@ -17,8 +17,9 @@ func workspaceCommand() *cli.Command {
 		Subcommands: []*cli.Command{
 			{
 				Name: "render", Usage: "print the manifests, for those who apply them otherwise", UsageText: "mops workspace render > workspace.yaml",
-				Description: "The Secret with the environment file is left out unless secrets are to be shown.",
-				Flags:       []cli.Flag{envFlag(), showSecretsFlag()}, Action: onWorkspace("render"),
+				Description: "The Secrets with the environment file and with the certificate are left out unless\n" +
+					"secrets are to be shown.",
+				Flags: []cli.Flag{envFlag(), showSecretsFlag()}, Action: onWorkspace("render"),
 			},
 			{
 				Name: "up", Usage: "make the cluster have the workspace, and the environment file name it", UsageText: "mops workspace up\nmops workspace up --dry-run",

@@ -7,10 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/modelops-suite/modelops-go/contracts"
-	"github.com/modelops-suite/modelops-go/modelops-bundle/atomicfile"
 )
 
 // KubernetesCluster is what there is to know of an environment's cluster but how to sign
@@ -67,19 +65,5 @@ func (c Clusters) Save(environment string, k *KubernetesCluster) error {
 		}
 		return nil
 	}
-	data, err := json.MarshalIndent(k, "", "  ")
-	if err != nil {
-		return err
-	}
-	data = append(data, '\n')
-	if old, err := os.ReadFile(path); err == nil && slices.Equal(old, data) {
-		return nil
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return Cannot("make", filepath.Dir(path), err)
-	}
-	if err := atomicfile.Write(path, data, 0o600); err != nil {
-		return Cannot("write", path, err)
-	}
-	return nil
+	return writeState(path, k)
 }

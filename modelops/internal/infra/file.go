@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/modelops-suite/modelops-go/contracts"
-	"github.com/modelops-suite/modelops-go/modelops-bundle/atomicfile"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/environment"
 )
 
@@ -211,20 +210,5 @@ func (f Files) recorded(name string) ([]contracts.Digest, error) {
 }
 
 func (f Files) record(name string, written ...contracts.Digest) error {
-	path := f.recordPath(name)
-	data, err := json.Marshal(record{Environment: name, Written: written})
-	if err != nil {
-		return err
-	}
-	data = append(data, '\n')
-	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, data) {
-		return nil
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return Cannot("make", filepath.Dir(path), err)
-	}
-	if err := atomicfile.Write(path, data, 0o600); err != nil {
-		return Cannot("write", path, err)
-	}
-	return nil
+	return writeState(f.recordPath(name), record{Environment: name, Written: written})
 }

@@ -215,15 +215,11 @@ func runPod(t *testing.T, k *kube.Cluster, name string) {
 		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "x"}}}}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	for { // the namespace's service account comes a moment later
-		err := k.Create(ctx, pod.DeepCopy(), kube.ApplyOptions{})
-		if err == nil {
-			break
-		}
-		if contracts.AsError(err).Code != contracts.CodeDenied || ctx.Err() != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(100 * time.Millisecond)
+	for range k.Watch(ctx, &corev1.ServiceAccountList{}, kube.Selection{Fields: "metadata.name=default"}) {
+		break // the namespace's service account comes a moment after it
+	}
+	if err := k.Create(ctx, pod, kube.ApplyOptions{}); err != nil {
+		t.Fatal(err)
 	}
 	for event, err := range k.Watch(ctx, &corev1.PodList{}, kube.Selection{Fields: "metadata.name=" + name}) {
 		if p, ok := event.Object.(*corev1.Pod); ok && err == nil && p.Status.Phase == corev1.PodRunning {

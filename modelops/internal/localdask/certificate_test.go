@@ -1,12 +1,12 @@
 package localdask
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/modelops-suite/modelops-go/modelops/internal/certificate"
 )
 
 // A certificate that is good is kept, and any other is replaced: one that soon ends, one of
@@ -33,7 +33,7 @@ func TestCertify(t *testing.T) {
 	if certified(now.Add(certifiedFor-renewBefore-time.Hour)) != first {
 		t.Error("a certificate that is good was replaced")
 	}
-	for name, at := range map[string]time.Time{"soon ends": now.Add(certifiedFor - renewBefore), "is not good yet": now.Add(-2 * clockSlack)} {
+	for name, at := range map[string]time.Time{"soon ends": now.Add(certifiedFor - renewBefore), "is not good yet": now.Add(-2 * certificate.ClockSlack)} {
 		if err := os.WriteFile(path, []byte(first), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -45,29 +45,4 @@ func TestCertify(t *testing.T) {
 		t.Fatal(err)
 	}
 	certified(now)
-}
-
-// Everybody who has the file trusts the others who have it, as servers and as clients; the
-// certificate cannot sign another.
-func TestIssued(t *testing.T) {
-	now := time.Now()
-	data, err := issue(now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pair, err := tls.X509KeyPair(data, data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(data)
-	for _, use := range []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth} {
-		if _, err := pair.Leaf.Verify(x509.VerifyOptions{DNSName: "127.0.0.1", Roots: pool, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{use}}); err != nil {
-			t.Error(use, err)
-		}
-	}
-	authority, err := x509.ParseCertificate(pair.Certificate[1])
-	if err != nil || !authority.IsCA || pair.Leaf.IsCA || pair.Leaf.CheckSignatureFrom(authority) != nil {
-		t.Errorf("%+v %v", authority, err)
-	}
 }

@@ -14,7 +14,10 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops/internal/certificate"
 	"github.com/modelops-suite/modelops-go/modelops/internal/kube"
 	"github.com/modelops-suite/modelops-go/modelops/internal/kube/kubetest"
 )
@@ -177,6 +180,82 @@ func TestKubernetesStuck(t *testing.T) {
 	e := contracts.AsError(err)
 	if e == nil || e.Code != contracts.CodeUnavailable || !strings.Contains(e.Message, "node affinity/selector") {
 		t.Errorf("%+v", e)
+	}
+}
+
+// The certificate in the cluster is kept while it is good, also by somebody else who asks;
+// one that soon ends or is damaged is replaced, and one that others put there is theirs.
+func TestKubernetesCertificate(t *testing.T) {
+	cluster := kubetest.Start(t, kubetest.Options{})
+	k := cluster.Open(t, cluster.Namespace(t))
+	spec, err := NewSpec(configured(t, "namespace: "+k.Namespace), environment(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	certified := func(at time.Time) *certificate.Shared {
+		t.Helper()
+		if err := spec.Certify(t.Context(), k, at); err != nil {
+			t.Fatal(err)
+		}
+		return spec.Certificate
+	}
+	apply := func(o kube.Object) {
+		t.Helper()
+		applied, ok := o.DeepCopyObject().(kube.Object)
+		if !ok {
+			t.Fatal("an object's copy is one")
+		}
+		applied.GetObjectKind().SetGroupVersionKind(kube.Kind(o))
+		if err := k.Apply(t.Context(), applied, kube.ApplyOptions{Force: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := certified(now)
+	if diff := cmp.Diff(first, certified(now)); diff == "" {
+		t.Error("what is nowhere is the same twice")
+	}
+	apply(spec.certificate(first))
+	if diff := cmp.Diff(first, certified(now.Add(certifiedFor-renewBefore-time.Hour))); diff != "" {
+		t.Error("one that is good is not kept: ", diff)
+	}
+	if diff := cmp.Diff(first, certified(now.Add(certifiedFor-renewBefore+time.Hour))); diff == "" {
+		t.Error("one that soon ends is kept")
+	}
+	damaged := *first
+	damaged.Certificate = []byte("damaged")
+	apply(spec.certificate(&damaged))
+	if diff := cmp.Diff(&damaged, certified(now)); diff == "" {
+		t.Error("a damaged one is kept")
+	}
+
+	if _, err := k.Delete(t.Context(), spec.certificate(first)); err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := NewCertificate(spec, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	apply(theirs)
+	if certified(now.Add(certifiedFor-renewBefore+time.Hour)) != nil {
+		t.Error("somebody else's certificate is replaced")
+	}
+	rendered, err := Objects(spec) // as those have them who apply them otherwise
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range rendered {
+		apply(o)
+	}
+	if state, err := Status(t.Context(), k, rendered); err != nil || !state.Installed || len(state.Stale) > 0 {
+		t.Errorf("rendered and applied, it is %+v, %v", state, err)
+	}
+	err = spec.Certify(t.Context(), k, now.Add(certifiedFor+time.Hour))
+	if e := contracts.AsError(err); e == nil || e.Code != contracts.CodeConflict || !strings.Contains(e.Hint, "kubectl delete secret modelops-tls") {
+		t.Errorf("somebody else's that has ended: %+v", err)
+	}
+	if stray, err := strays(t.Context(), k, rendered); err != nil || len(stray) > 0 {
+		t.Error(stray, err)
 	}
 }
 

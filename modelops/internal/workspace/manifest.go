@@ -61,10 +61,11 @@ func (s Spec) scalerBinding() *rbacv1.RoleBinding {
 
 func (s Spec) scheduler() *appsv1.Deployment {
 	template := s.pod(Scheduler, "scheduler")
-	template.Annotations["modelops.io/scaler"] = digestOf(map[string][]byte{environmentFile: []byte(scaleProgram)})
+	template.Annotations["modelops.io/scaler"] = digestOf(map[string][]byte{"scale.py": []byte(scaleProgram)})
 	c := s.container("scheduler", s.Config.SchedulerImage)
-	c.Args = []string{"--preload", "/etc/modelops/scaler/scale.py"}
+	c.Args = append(tlsArgs(), "--preload", "/etc/modelops/scaler/scale.py")
 	c.Env = []corev1.EnvVar{
+		encrypted(),
 		{Name: "HOME", Value: "/tmp"}, {Name: "TMPDIR", Value: "/tmp"},
 		{Name: "MODELOPS_NAMESPACE", Value: s.Namespace()}, {Name: "MODELOPS_WORKERS", Value: Worker},
 		{Name: "MODELOPS_MIN_WORKERS", Value: strconv.FormatInt(s.Config.MinWorkers, 10)},
@@ -76,7 +77,8 @@ func (s Spec) scheduler() *appsv1.Deployment {
 		{Name: "scheduler", ContainerPort: schedulerPort, Protocol: corev1.ProtocolTCP}, {Name: "dashboard", ContainerPort: DashboardPort, Protocol: corev1.ProtocolTCP},
 	}
 	c.Resources = requests(s.Config.SchedulerCPU, s.Config.SchedulerMemory)
-	c.ReadinessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromString("scheduler")}}, PeriodSeconds: 5}
+	// Who connects to the other port and leaves has it complain of a handshake that failed.
+	c.ReadinessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromString("dashboard")}}, PeriodSeconds: 5}
 	// Lost tasks cost more than a minute: it is busy more often than dead.
 	c.LivenessProbe = &corev1.Probe{ProbeHandler: c.ReadinessProbe.ProbeHandler, InitialDelaySeconds: 30, PeriodSeconds: 20, TimeoutSeconds: 10, FailureThreshold: 9}
 	c.VolumeMounts = []corev1.VolumeMount{{Name: scratchVolume, MountPath: "/tmp"}, {Name: "scaler", MountPath: "/etc/modelops/scaler", ReadOnly: true}}
@@ -86,6 +88,7 @@ func (s Spec) scheduler() *appsv1.Deployment {
 		{Name: scratchVolume, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
 		{Name: "scaler", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: scaler}}}},
 	}
+	s.withCertificate(&template)
 	return &appsv1.Deployment{ObjectMeta: s.meta(Scheduler, "scheduler"), Spec: appsv1.DeploymentSpec{
 		Replicas: new(int32(1)), Selector: s.pick("scheduler"), Template: template,
 		Strategy: appsv1.DeploymentStrategy{Type: appsv1.RecreateDeploymentStrategyType}, // two would not know of each other
@@ -109,10 +112,11 @@ func (s Spec) worker(digest string) *appsv1.Deployment {
 	s.withEnvironment(&template, s.Config.WorkerImage, digest, s.onNode())
 	c := s.container("worker", s.Config.WorkerImage)
 	c.Args = s.workerArgs()
-	c.Env = append([]corev1.EnvVar{{Name: "POD_NAME", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "metadata.name"}}}}, s.variables()...)
+	c.Env = append([]corev1.EnvVar{encrypted(), {Name: "POD_NAME", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "metadata.name"}}}}, s.variables()...)
 	c.Resources = requests(s.Config.WorkerCPU, s.Config.WorkerMemory)
 	c.VolumeMounts = mounts(s.onNode())
 	template.Spec.Containers = []corev1.Container{c}
+	s.withCertificate(&template)
 	template.Spec.TerminationGracePeriodSeconds = new(60*s.Config.GraceMinutes + 30) // and as long as the image needs to close
 	return &appsv1.Deployment{ObjectMeta: s.meta(Worker, "worker"), Spec: appsv1.DeploymentSpec{
 		Selector: s.pick("worker"), Template: template, RevisionHistoryLimit: new(int32(3)),

@@ -3,7 +3,6 @@ package workspace
 import (
 	"fmt"
 	"maps"
-
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
@@ -30,9 +29,10 @@ const (
 
 // The volumes of a pod.
 const (
-	scratchVolume = "scratch" // the pod's own: home, temporary files, and the cache that is not the node's
-	cacheVolume   = "cache"   // the node's
-	secretVolume  = "environment"
+	scratchVolume     = "scratch" // the pod's own: home, temporary files, and the cache that is not the node's
+	cacheVolume       = "cache"   // the node's
+	environmentVolume = "environment"
+	certificateVolume = "tls"
 )
 
 const roleKey = "modelops.io/role" // of the taint and the label of nodes that are for simulations
@@ -91,7 +91,7 @@ func (s Spec) withEnvironment(template *corev1.PodTemplateSpec, image, digest st
 	template.Annotations["modelops.io/environment"] = digest
 	spec := &template.Spec
 	spec.Volumes = append(spec.Volumes,
-		corev1.Volume{Name: secretVolume, VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: Environment, DefaultMode: new(int32(0o440))}}},
+		secretVolume(environmentVolume, Environment),
 		corev1.Volume{Name: scratchVolume, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
 	)
 	prepare := s.container("prepare", image)
@@ -101,7 +101,7 @@ func (s Spec) withEnvironment(template *corev1.PodTemplateSpec, image, digest st
 			"install -m 0600 %s/%s /scratch/home/bundle-env/%s.yaml\n"+
 			"bundle-worker --version --json > /dev/termination-log", secretDir, environmentFile, s.Environment.Environment)}
 	prepare.Resources = requests("50m", "64Mi")
-	prepare.VolumeMounts = []corev1.VolumeMount{{Name: scratchVolume, MountPath: "/scratch"}, {Name: secretVolume, MountPath: secretDir, ReadOnly: true}}
+	prepare.VolumeMounts = []corev1.VolumeMount{{Name: scratchVolume, MountPath: "/scratch"}, {Name: environmentVolume, MountPath: secretDir, ReadOnly: true}}
 	spec.InitContainers = append(spec.InitContainers, prepare)
 	if node {
 		s.withNodeCache(spec, image)
@@ -133,7 +133,7 @@ func mounts(node bool) []corev1.VolumeMount {
 		{Name: scratchVolume, MountPath: "/tmp", SubPath: "tmp"},
 		{Name: scratchVolume, MountPath: homeDir, SubPath: "home"},
 		cache,
-		{Name: secretVolume, MountPath: secretDir, ReadOnly: true},
+		{Name: environmentVolume, MountPath: secretDir, ReadOnly: true},
 	}
 }
 
@@ -189,6 +189,7 @@ func (s Spec) driver(digest string) *corev1.PodTemplate {
 	driver.VolumeMounts = mounts(false)
 	driver.TerminationMessagePolicy = corev1.TerminationMessageFallbackToLogsOnError
 	template.Spec.Containers = []corev1.Container{driver}
+	s.withCertificate(&template)
 	template.Spec.RestartPolicy = corev1.RestartPolicyNever
 	template.Spec.TerminationGracePeriodSeconds = new(int64(60))
 	return &corev1.PodTemplate{ObjectMeta: s.meta(DriverTemplate, "driver"), Template: template}
@@ -205,10 +206,9 @@ func (s Spec) threads() int64 {
 func (s Spec) workerArgs() []string {
 	memory := resource.MustParse(s.Config.WorkerMemory)
 	threads := strconv.FormatInt(s.threads(), 10)
-	return []string{
-		fmt.Sprintf("tcp://%s:%d", Scheduler, schedulerPort), "--name", "$(POD_NAME)", "--nthreads", threads, "--memory-limit", "0",
-		"--local-directory", "/tmp", "--resources", "cores=" + threads + " memory=" + strconv.FormatInt(memory.Value(), 10),
-	}
+	return append(tlsArgs(),
+		fmt.Sprintf("tls://%s:%d", Scheduler, schedulerPort), "--name", "$(POD_NAME)", "--nthreads", threads, "--memory-limit", "0",
+		"--local-directory", "/tmp", "--resources", "cores="+threads+" memory="+strconv.FormatInt(memory.Value(), 10))
 }
 
 // onNode says whether the workers of a node have one cache.

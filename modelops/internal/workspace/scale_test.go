@@ -5,6 +5,8 @@ package workspace
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"net/url"
@@ -19,6 +21,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/modelops-suite/modelops-go/modelops/internal/certificate"
 	"github.com/modelops-suite/modelops-go/modelops/internal/executor/dask"
 	"github.com/modelops-suite/modelops-go/modelops/internal/kube"
 	"github.com/modelops-suite/modelops-go/modelops/internal/kube/kubetest"
@@ -35,8 +38,10 @@ def held(directory, number):
         time.sleep(0.1)
     raise TimeoutError
 if __name__ == "__main__":
-    with distributed.Client(sys.argv[1]) as client:
-        futures = [client.submit(held, sys.argv[2], number, pure=False) for number in range(4)]
+    address, directory, authority, certificate, key = sys.argv[1:]
+    security = distributed.Security(tls_ca_file=authority, tls_client_cert=certificate, tls_client_key=key, require_encryption=True)
+    with distributed.Client(address, security=security) as client:
+        futures = [client.submit(held, directory, number, pure=False) for number in range(4)]
         print("submitted", flush=True)
         for future in distributed.as_completed(futures):
             print("ran", future.result(), flush=True)
@@ -60,6 +65,7 @@ func TestKubernetesScale(t *testing.T) {
 	s := &scaling{t: t, k: cluster.Open(t, cluster.Namespace(t)), dir: t.TempDir()}
 	s.install()
 	s.startScheduler(cluster)
+	s.refusesStrangers()
 	lines, input := s.startClient()
 	expect(t, lines, "submitted")
 	s.awaitSize(3) // four tasks, and three at most
@@ -70,7 +76,7 @@ func TestKubernetesScale(t *testing.T) {
 		if err := s.k.Create(t.Context(), pod, kube.ApplyOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		s.start("worker", s.address, "--no-nanny", "--name", name, "--nthreads", "1", "--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0", "--local-directory", t.TempDir())
+		s.start("worker", append(s.tls(), s.address, "--no-nanny", "--name", name, "--nthreads", "1", "--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0", "--local-directory", t.TempDir())...)
 	}
 	for number := range 3 {
 		s.release(number)
@@ -102,6 +108,15 @@ func (s *scaling) install() {
 			s.t.Fatal(err)
 		}
 	}
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: Certificate, Namespace: s.k.Namespace}}
+	if err := s.k.Get(s.t.Context(), secret); err != nil {
+		s.t.Fatal(err)
+	}
+	for key, data := range secret.Data {
+		if err := os.WriteFile(filepath.Join(s.dir, key), data, 0o600); err != nil {
+			s.t.Fatal(err)
+		}
+	}
 	if err := s.k.Patch(s.t.Context(), s.deployment(), []byte(`{"spec":{"replicas":0}}`)); err != nil {
 		s.t.Fatal(err)
 	}
@@ -130,7 +145,7 @@ func (s *scaling) startScheduler(cluster *kubetest.Cluster) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.address = "tcp://127.0.0.1:" + port
+	s.address = "tls://127.0.0.1:" + port
 	for name, value := range map[string]string{
 		"KUBERNETES_SERVICE_HOST": server.Hostname(), "KUBERNETES_SERVICE_PORT": server.Port(),
 		"MODELOPS_SERVICE_ACCOUNT": cluster.Account(s.t, s.k.Namespace, Scheduler), "MODELOPS_LOOK_SECONDS": "0.2",
@@ -143,19 +158,75 @@ func (s *scaling) startScheduler(cluster *kubetest.Cluster) {
 	if err := os.WriteFile(program, []byte(scaleProgram), 0o600); err != nil {
 		s.t.Fatal(err)
 	}
-	s.start("scheduler", "--host", "127.0.0.1", "--port", port, "--dashboard-address", "127.0.0.1:0", "--preload", program)
+	s.start("scheduler", append(s.tls(), "--host", "127.0.0.1", "--port", port, "--dashboard-address", "127.0.0.1:0", "--preload", program)...)
 }
 
-// start runs dask until the test ends.
-func (s *scaling) start(args ...string) {
+// tls are the manifests' arguments, for files of this machine.
+func (s *scaling) tls() []string {
+	args := tlsArgs()
+	for i := range args {
+		args[i] = strings.Replace(args[i], certificateDir, s.dir, 1)
+	}
+	return args
+}
+
+// refusesStrangers waits until the scheduler listens, and sees it close on one without a
+// certificate and on one with another, and speak to one with its own.
+func (s *scaling) refusesStrangers() {
 	s.t.Helper()
-	log, err := os.CreateTemp(s.dir, args[0]+"-*.log")
+	load := func(shared *certificate.Shared) []tls.Certificate {
+		pair, err := tls.X509KeyPair(shared.Certificate, shared.Key)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		return []tls.Certificate{pair}
+	}
+	own, err := issued()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	other, err := issue(time.Now())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	speaks := func(certificates []tls.Certificate) error {
+		conn, err := net.Dial("tcp4", strings.TrimPrefix(s.address, "tls://"))
+		if err != nil {
+			return err
+		}
+		defer func() { _ = conn.Close() }()
+		if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+			return err
+		}
+		_, err = tls.Client(conn, &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true, Certificates: certificates}).Read(make([]byte, 1)) // Dask speaks first
+		return err
+	}
+	for deadline := time.Now().Add(patience); ; <-time.After(100 * time.Millisecond) {
+		if err = speaks(load(own)); err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatal(err)
+		}
+	}
+	for name, certificates := range map[string][]tls.Certificate{"none": nil, "another": load(other)} {
+		err := speaks(certificates)
+		if alert, ok := errors.AsType[*net.OpError](err); !ok || alert.Op != "remote error" {
+			s.t.Errorf("with %s: %v", name, err)
+		}
+	}
+}
+
+// start runs one of dask's programs until the test ends.
+func (s *scaling) start(name string, args ...string) {
+	s.t.Helper()
+	log, err := os.CreateTemp(s.dir, name+"-*.log")
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	defer func() { _ = log.Close() }()
 	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, "dask"), args...)
+	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, "dask"), append([]string{name}, args...)...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
@@ -165,7 +236,7 @@ func (s *scaling) start(args ...string) {
 		_ = cmd.Wait()
 		if s.t.Failed() {
 			text, _ := os.ReadFile(log.Name()) // for people
-			s.t.Logf("dask %s:\n%s", args[0], text)
+			s.t.Logf("dask %s:\n%s", name, text)
 		}
 	})
 }
@@ -178,7 +249,8 @@ func (s *scaling) startClient() (<-chan string, io.Closer) {
 		s.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, "python"), program, s.address, s.dir)
+	file := func(key string) string { return filepath.Join(s.dir, key) }
+	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, "python"), program, s.address, s.dir, file(authorityKey), file(corev1.TLSCertKey), file(corev1.TLSPrivateKeyKey))
 	cmd.Stderr = os.Stderr
 	input, err := cmd.StdinPipe()
 	if err != nil {

@@ -122,14 +122,20 @@ func look(ctx context.Context, c *kube.Cluster, asked *appsv1.Deployment, o kube
 		if serves(&pods.Items[i]) {
 			component.Running++
 		}
-		if !pod.Current && !pod.Leaving {
-			stale = append(stale, fmt.Sprintf("Pod %s runs %s", pod.Name, orNothing(pod.Digest)))
-		}
-		if major, _, _ := strings.Cut(contracts.ContractVersion, "."); pod.Speaks != "" && !strings.HasPrefix(pod.Speaks, major+".") {
-			stale = append(stale, fmt.Sprintf("Pod %s has bundle-worker %s, which speaks contract %s, and this program %s", pod.Name, pod.Version, pod.Speaks, contracts.ContractVersion))
-		}
+		stale = append(stale, pod.stale()...)
 	}
 	return component, stale, nil
+}
+
+// stale says what of a pod is not as it was asked for.
+func (p Pod) stale() (words []string) {
+	if !p.Current && !p.Leaving {
+		words = append(words, fmt.Sprintf("Pod %s runs %s", p.Name, orNothing(p.Digest)))
+	}
+	if major, _, _ := strings.Cut(contracts.ContractVersion, "."); p.Speaks != "" && !strings.HasPrefix(p.Speaks, major+".") {
+		words = append(words, fmt.Sprintf("Pod %s has bundle-worker %s, which speaks contract %s, and this program %s", p.Name, p.Version, p.Speaks, contracts.ContractVersion))
+	}
+	return words
 }
 
 // serves says whether a pod does what it is there for. The Deployment's own count lags.

@@ -25,12 +25,17 @@ package workspace
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
+	"maps"
 	"os"
+	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops/internal/certificate"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra/config"
 	"github.com/modelops-suite/modelops-go/modelops/internal/kube"
@@ -68,6 +73,7 @@ type Spec struct {
 	Environment *contracts.BundleEnvironment // as the environment file has it
 	RegistryCA  []byte                       // of the file that registry.ca_file names; nil for none
 	Cluster     *infra.KubernetesCluster     // that "mops infra up" made for the environment; nil for none
+	Certificate *certificate.Shared          // of the Secret [Certificate]; nil for one that others put there
 }
 
 // NewSpec is the workspace of an environment. Files of this machine that the environment
@@ -102,9 +108,21 @@ func (s Spec) Namespace() string {
 func (s Spec) Compute() *contracts.Compute {
 	return &contracts.Compute{
 		Provider:   "dask",
-		Scheduler:  "tcp://" + Scheduler + "." + s.Namespace() + ".svc:8786",
+		Scheduler:  fmt.Sprintf("tls://%s.%s.svc:%d", Scheduler, s.Namespace(), schedulerPort),
+		TLS:        tlsFiles(),
 		Kubernetes: &contracts.ComputeKubernetes{Context: s.Context(), Namespace: s.Namespace()},
 	}
+}
+
+// Made says whether an environment file names this workspace. Earlier versions had none of
+// TLS.
+func (s Spec) Made(compute *contracts.Compute) bool {
+	if compute == nil {
+		return false
+	}
+	_, named, _ := strings.Cut(compute.Scheduler, "://")
+	_, own, _ := strings.Cut(s.Compute().Scheduler, "://")
+	return named == own
 }
 
 // Context is the kubeconfig's context that the workspace is in; empty for the current one.
@@ -137,11 +155,17 @@ func Objects(s Spec) ([]kube.Object, error) {
 	}
 	digest := digestOf(secret.Data)
 	objects := []kube.Object{
-		s.namespace(), secret, s.scaler(),
+		s.namespace(), secret,
+	}
+	if s.Certificate != nil {
+		objects = append(objects, s.certificate(s.Certificate))
+	}
+	objects = append(objects,
+		s.scaler(),
 		s.serviceAccount(Scheduler, "scheduler", false), s.serviceAccount(Worker, "worker", true), s.serviceAccount(DriverTemplate, "driver", true),
 		s.scalerRole(), s.scalerBinding(),
 		s.scheduler(), s.service(), s.worker(digest), s.disruptionBudget(), s.driver(digest),
-	}
+	)
 	if s.Config.NetworkPolicy {
 		objects = append(objects, s.networkPolicy())
 	}
@@ -198,10 +222,10 @@ func (s Spec) secret() (*corev1.Secret, error) {
 	return &corev1.Secret{ObjectMeta: s.meta(Environment, "workspace"), Type: corev1.SecretTypeOpaque, Data: data}, nil
 }
 
-// digestOf changes when the environment does, so that pods are made anew.
+// digestOf changes when what it is of does, so that pods are made anew.
 func digestOf(data map[string][]byte) string {
 	h := sha256.New()
-	for _, key := range []string{environmentFile, registryCA} {
+	for _, key := range slices.Sorted(maps.Keys(data)) {
 		h.Write([]byte(key + "\x00"))
 		h.Write(data[key])
 		h.Write([]byte{0})

@@ -6,13 +6,16 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops/internal/certificate"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra"
 	"github.com/modelops-suite/modelops-go/modelops/internal/infra/config"
 	"github.com/modelops-suite/modelops-go/modelops/internal/kube"
@@ -53,10 +56,16 @@ func configured(t testing.TB, line string) config.Workspace {
 	return c.Workspace
 }
 
+// issued is the certificate of the tests' workspaces.
+var issued = sync.OnceValues(func() (*certificate.Shared, error) { return issue(time.Now()) })
+
 func objects(t testing.TB, conf config.Workspace) []kube.Object {
 	t.Helper()
 	spec, err := NewSpec(conf, environment(t))
 	if err != nil {
+		t.Fatal(err)
+	}
+	if spec.Certificate, err = issued(); err != nil {
 		t.Fatal(err)
 	}
 	list, err := Objects(spec)
@@ -155,10 +164,19 @@ func TestCompute(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := &contracts.Compute{Provider: "dask", Scheduler: "tcp://modelops-scheduler.modelops-dask-dev.svc:8786",
+	want := &contracts.Compute{Provider: "dask", Scheduler: "tls://modelops-scheduler.modelops-dask-dev.svc:8786",
+		TLS:        &contracts.ComputeTLS{CAFile: "/etc/modelops/tls/ca.crt", CertFile: "/etc/modelops/tls/tls.crt", KeyFile: "/etc/modelops/tls/tls.key"},
 		Kubernetes: &contracts.ComputeKubernetes{Context: "another", Namespace: "modelops-dask-dev"}}
 	if diff := cmp.Diff(want, spec.Compute()); diff != "" {
 		t.Error(diff)
+	}
+	// An environment file of before there was TLS names the same workspace.
+	before := *want
+	before.Scheduler, before.TLS = "tcp://modelops-scheduler.modelops-dask-dev.svc:8786", nil
+	other := before
+	other.Scheduler = "tcp://modelops-scheduler.elsewhere.svc:8786"
+	if !spec.Made(want) || !spec.Made(&before) || spec.Made(&other) || spec.Made(nil) {
+		t.Error("the workspace of an environment file is not told from another")
 	}
 	// Who has the environment file alone finds the same place.
 	spec.Config = config.Default().Workspace
@@ -175,7 +193,7 @@ func TestSecrets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, canary := range []string{"canary", "Y2FuYXJ5", "kind: Secret"} { // plain, and base64
+	for _, canary := range []string{"canary", "Y2FuYXJ5", "kind: Secret", "PRIVATE KEY", "LS0tLS1CRUdJTi"} { // plain, and base64
 		if strings.Contains(string(shown), canary) {
 			t.Errorf("%s is shown", canary)
 		}
@@ -221,7 +239,7 @@ func TestMounted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if env.Compute == nil || env.Compute.Scheduler != "tcp://modelops-scheduler.modelops-dask-dev.svc:8786" || env.Compute.Kubernetes.Context != "" {
+	if env.Compute == nil || env.Compute.Scheduler != "tls://modelops-scheduler.modelops-dask-dev.svc:8786" || env.Compute.Kubernetes.Context != "" {
 		t.Errorf("%+v", env.Compute)
 	}
 	if env.Registry.CAFile != "/etc/modelops/environment/registry-ca.pem" || string(secret.Data["registry-ca.pem"]) != "certificate" {
@@ -235,43 +253,34 @@ func TestMounted(t *testing.T) {
 	}
 }
 
+// What docs/workspace.md has people write into the environment file is what "up" writes.
+func TestDocumentedCompute(t *testing.T) {
+	page, err := os.ReadFile("../../../docs/workspace.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, _ := strings.Cut(string(page), "```yaml\ncompute:\n")
+	block, _, _ = strings.Cut(block, "```")
+	written, _, err := contracts.ParseEnvironment("dev.yaml", []byte("environment: dev\nregistry: {provider: docker, login_server: registry.example.org}\n"+
+		"storage: {provider: s3, container: models, endpoint: \"https://s3.example.org\"}\ncompute:\n"+block))
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec, err := NewSpec(configured(t, ""), environment(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(spec.Compute(), written.Compute); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestNoStorage(t *testing.T) {
 	for _, storage := range []*contracts.Storage{nil, {Provider: "fs", Container: "/data"}} {
 		env := environment(t)
 		env.Storage = storage
 		if _, err := NewSpec(configured(t, ""), env); contracts.AsError(err) == nil || contracts.AsError(err).Code != contracts.CodeUnsupported {
 			t.Error(err)
-		}
-	}
-}
-
-// podsOf is the pattern of an object's pods; nil when it has none.
-func podsOf(o kube.Object) *corev1.PodTemplateSpec {
-	switch o := o.(type) {
-	case *appsv1.Deployment:
-		return &o.Spec.Template
-	case *corev1.PodTemplate:
-		return &o.Template
-	}
-	return nil
-}
-
-// No container has a right but the one that gives the node's directory away.
-func TestRights(t *testing.T) {
-	for _, o := range objects(t, configured(t, "")) {
-		template := podsOf(o)
-		if template == nil {
-			continue
-		}
-		for _, c := range append(template.Spec.InitContainers, template.Spec.Containers...) {
-			s := c.SecurityContext
-			root := c.Name == "own-cache"
-			if *s.RunAsNonRoot == root || !*s.ReadOnlyRootFilesystem || *s.AllowPrivilegeEscalation || s.Capabilities.Drop[0] != "ALL" || (len(s.Capabilities.Add) > 0) != root || s.SeccompProfile == nil {
-				t.Errorf("%s %s: %+v", kube.Name(o), c.Name, s)
-			}
-			if !strings.Contains(c.Image, "@sha256:") || c.Resources.Limits.Memory().IsZero() || c.Resources.Requests.Cpu().IsZero() {
-				t.Errorf("%s %s: %+v", kube.Name(o), c.Name, c)
-			}
 		}
 	}
 }
@@ -315,6 +324,24 @@ func TestPod(t *testing.T) {
 	} {
 		if diff := cmp.Diff(test.want, podOf(&corev1.Pod{Status: test.status}, workerImage)); diff != "" {
 			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
+// A pod is stale that runs another image than was asked for and does not go already, or
+// whose bundle-worker this program does not understand.
+func TestStale(t *testing.T) {
+	for want, pod := range map[string]Pod{
+		"":                       {Current: true, Speaks: contracts.ContractVersion, Version: "v1.2.0"},
+		"Pod p runs sha256:0000": {Digest: "sha256:0000", Speaks: contracts.ContractVersion},
+		"Pod p runs nothing yet": {},
+		" ":                      {Digest: "sha256:0000", Leaving: true},
+		"v9.0.0, which speaks contract 9.1, and this program " + contracts.ContractVersion: {Current: true, Speaks: "9.1", Version: "v9.0.0"},
+	} {
+		pod.Name = "p"
+		got := strings.Join(pod.stale(), "; ")
+		if want = strings.TrimSpace(want); !strings.Contains(got, want) || (want == "") != (got == "") {
+			t.Errorf("%+v: %q, want %q", pod, got, want)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -30,9 +31,6 @@ func (Azure) Workspace(c *cli.Context, verb, home string, conf *config.Config, c
 		return err
 	}
 	w := &workspaceTarget{spec: spec, files: infra.Files{Home: home, Now: time.Now}, path: chosen.Path}
-	if w.objects, err = workspace.Objects(spec); err != nil {
-		return err
-	}
 	if verb == "render" {
 		return w.render(c)
 	}
@@ -55,6 +53,15 @@ type workspaceTarget struct {
 	path    string // of the environment file
 }
 
+// ask makes the manifests, with the certificate that the cluster has.
+func (w *workspaceTarget) ask(c *cli.Context) (err error) {
+	if err := w.spec.Certify(c.Context, w.cluster, time.Now()); err != nil {
+		return err
+	}
+	w.objects, err = workspace.Objects(w.spec)
+	return err
+}
+
 func (w *workspaceTarget) where() string {
 	if w.cluster.Context != "" {
 		return "the cluster of context " + w.cluster.Context + ", " + w.cluster.Host()
@@ -63,14 +70,25 @@ func (w *workspaceTarget) where() string {
 }
 
 func (w *workspaceTarget) render(c *cli.Context) error {
-	secrets := c.Bool("show-secrets")
-	documents := workspace.Documents(w.objects, secrets)
-	text, err := workspace.YAML(documents)
+	objects, err := workspace.Objects(w.spec)
 	if err != nil {
 		return err
 	}
-	if !secrets {
-		command.Note(c, "the Secret %s is left out; --show-secrets prints it", workspace.Environment)
+	secrets := c.Bool("show-secrets")
+	if secrets {
+		certificate, err := workspace.NewCertificate(w.spec, time.Now())
+		if err != nil {
+			return err
+		}
+		objects = slices.Insert(objects, 1, certificate) // into the namespace
+		command.Note(c, "the certificate in the Secret %s is a new one each time: apply one, and keep it", workspace.Certificate)
+	} else {
+		command.Note(c, "the Secrets %s and %s are left out; --show-secrets prints them", workspace.Environment, workspace.Certificate)
+	}
+	documents := workspace.Documents(objects, secrets)
+	text, err := workspace.YAML(documents)
+	if err != nil {
+		return err
 	}
 	list := map[string]any{"apiVersion": "v1", "kind": "List", "items": documents}
 	return command.Print(c, list, func(out io.Writer) { _, _ = out.Write(text) })
@@ -115,11 +133,14 @@ func (w *workspaceTarget) up(c *cli.Context) error {
 	env := *w.spec.Environment
 	env.Compute = w.spec.Compute()
 	env.Compute.Kubernetes.Context = w.cluster.Context
-	if err := w.files.Check(env.Environment, &env); err != nil && !(c.Bool("force") && contracts.AsError(err).Code == contracts.CodeConflict) {
+	if err := w.mayWrite(&env, c.Bool("force")); err != nil {
 		return err // before anything is made that nobody would find
 	}
 	if before := w.spec.Environment.Compute; before != nil && before.Scheduler != "" && before.Scheduler != env.Compute.Scheduler {
 		command.Note(c, "jobs of this environment ran on %s, and run in this workspace from now on", before.Scheduler)
+	}
+	if err := w.ask(c); err != nil {
+		return err
 	}
 	changes, err := workspace.Up(c.Context, w.cluster, w.objects, w.options(c))
 	if err != nil {
@@ -142,7 +163,25 @@ func (w *workspaceTarget) up(c *cli.Context) error {
 	return w.answer(c, changes, file)
 }
 
+// mayWrite is an error when the environment file is not to be changed unasked.
+func (w *workspaceTarget) mayWrite(env *contracts.BundleEnvironment, force bool) error {
+	err := w.files.Check(env.Environment, env)
+	e := contracts.AsError(err)
+	if e == nil || e.Code != contracts.CodeConflict {
+		return err
+	}
+	if force {
+		return nil
+	}
+	hinted := *e
+	hinted.Hint = "--force writes into it where jobs run (compute), and keeps the rest"
+	return hinted.Because(err)
+}
+
 func (w *workspaceTarget) status(c *cli.Context) error {
+	if err := w.ask(c); err != nil {
+		return err
+	}
 	state, err := workspace.Status(c.Context, w.cluster, w.objects)
 	if err != nil {
 		return err
@@ -197,7 +236,7 @@ func (w *workspaceTarget) down(c *cli.Context) error {
 // forget takes the workspace out of the environment file, if it is there.
 func (w *workspaceTarget) forget(c *cli.Context) (infra.FileState, error) {
 	env, files := *w.spec.Environment, w.files
-	if env.Compute != nil && env.Compute.Scheduler == w.spec.Compute().Scheduler {
+	if w.spec.Made(env.Compute) {
 		env.Compute, files.WithoutCompute = nil, true
 	}
 	if c.Bool("dry-run") {

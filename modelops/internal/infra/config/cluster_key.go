@@ -17,24 +17,10 @@ const (
 )
 
 func clusterKeys() []Key {
-	return append([]Key{
-		{
-			Path: "cluster.name", Kind: contracts.KindString, Pattern: name.Cluster().Pattern,
-			Doc:  "The cluster's name. Absent: it is derived",
-			at:   func(c *Config) any { return &c.Cluster.Name },
-			rule: name.Cluster().Problem,
-		},
-		{
-			Path: "cluster.existing", Kind: contracts.KindBool, Default: "false",
-			Doc: "`cluster.name` exists already: it is used, and neither made, changed nor removed",
-			at:  func(c *Config) any { return &c.Cluster.Existing },
-		},
-		{
-			Path: "cluster.resource_group", Kind: contracts.KindString, Pattern: name.ResourceGroup().Pattern,
-			Doc:  "Where an existing cluster lies. Absent: in the environment's own group",
-			at:   func(c *Config) any { return &c.Cluster.ResourceGroup },
-			rule: name.ResourceGroup().Problem,
-		},
+	keys := adoptableKeys(clusterSection, "cluster", "The cluster's name", name.Cluster(), func(c *Config) adopted {
+		return adopted{&c.Cluster.Name, &c.Cluster.Existing, &c.Cluster.ResourceGroup}
+	})
+	return append(append(keys, []Key{
 		{
 			Path: "cluster.kubernetes_version", Kind: contracts.KindString, Pattern: versionPattern,
 			Doc:  "In quotes, as in `\"1.33\"`: the version that is made, and upgraded to. Absent: Azure's default when it is made",
@@ -56,7 +42,7 @@ func clusterKeys() []Key {
 			Doc: "How programs sign in: with an administrator's certificate, in the kubeconfig, or as who they are, with Azure's roles and no account of the cluster's own",
 			at:  func(c *Config) any { return &c.Cluster.Auth },
 		},
-	}, clusterNetworkKeys()...)
+	}...), clusterNetworkKeys()...)
 }
 
 func clusterNetworkKeys() []Key {

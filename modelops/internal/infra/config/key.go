@@ -118,25 +118,41 @@ func azureKeys() []Key {
 	}
 }
 
-func registryKeys() []Key {
+// adopted is where a section keeps what its keys of [adoptableKeys] say.
+type adopted struct {
+	name     *string
+	existing *bool
+	group    *string
+}
+
+// adoptableKeys are the keys of a part that is made, or exists already and is used: its name,
+// which doc describes, that it exists, and where.
+func adoptableKeys(section, noun, doc string, limit name.Limit, at func(*Config) adopted) []Key {
 	return []Key{
 		{
-			Path: "registry.name", Kind: contracts.KindString, Pattern: name.Registry().Pattern,
-			Doc:  "The registry's name, 5 to 50 lower-case letters and digits. Absent: it is derived",
-			at:   func(c *Config) any { return &c.Registry.Name },
-			rule: name.Registry().Problem,
+			Path: section + ".name", Kind: contracts.KindString, Pattern: limit.Pattern,
+			Doc:  doc + ". Absent: it is derived",
+			at:   func(c *Config) any { return at(c).name },
+			rule: limit.Problem,
 		},
 		{
-			Path: "registry.existing", Kind: contracts.KindBool, Default: "false",
-			Doc: "`registry.name` exists already: it is used, and neither made, changed nor removed",
-			at:  func(c *Config) any { return &c.Registry.Existing },
+			Path: section + ".existing", Kind: contracts.KindBool, Default: "false",
+			Doc: "`" + section + ".name` exists already: it is used, and neither made, changed nor removed",
+			at:  func(c *Config) any { return at(c).existing },
 		},
 		{
-			Path: "registry.resource_group", Kind: contracts.KindString, Pattern: name.ResourceGroup().Pattern,
-			Doc:  "Where an existing registry lies. Absent: in the environment's own group",
-			at:   func(c *Config) any { return &c.Registry.ResourceGroup },
+			Path: section + ".resource_group", Kind: contracts.KindString, Pattern: name.ResourceGroup().Pattern,
+			Doc:  "Where an existing " + noun + " lies. Absent: in the environment's own group",
+			at:   func(c *Config) any { return at(c).group },
 			rule: name.ResourceGroup().Problem,
 		},
+	}
+}
+
+func registryKeys() []Key {
+	return append(adoptableKeys("registry", "registry", "The registry's name, 5 to 50 lower-case letters and digits", name.Registry(), func(c *Config) adopted {
+		return adopted{&c.Registry.Name, &c.Registry.Existing, &c.Registry.ResourceGroup}
+	}), []Key{
 		{
 			Path: "registry.sku", Kind: contracts.KindString, Words: []string{"Basic", "Premium", "Standard"}, Default: "Basic",
 			Doc: "The registry's tier",
@@ -158,28 +174,13 @@ func registryKeys() []Key {
 			Doc:   "Put a hash into the registry's host, so that nobody else can have it later. `Unsecure`: the host is `NAME.azurecr.io`",
 			at:    func(c *Config) any { return &c.Registry.DomainNameLabelScope },
 		},
-	}
+	}...)
 }
 
 func storageKeys() []Key {
-	return []Key{
-		{
-			Path: "storage.name", Kind: contracts.KindString, Pattern: name.StorageAccount().Pattern,
-			Doc:  "The storage account's name, 3 to 24 lower-case letters and digits. Absent: it is derived",
-			at:   func(c *Config) any { return &c.Storage.Name },
-			rule: name.StorageAccount().Problem,
-		},
-		{
-			Path: "storage.existing", Kind: contracts.KindBool, Default: "false",
-			Doc: "`storage.name` exists already: it is used, and neither made, changed nor removed",
-			at:  func(c *Config) any { return &c.Storage.Existing },
-		},
-		{
-			Path: "storage.resource_group", Kind: contracts.KindString, Pattern: name.ResourceGroup().Pattern,
-			Doc:  "Where an existing account lies. Absent: in the environment's own group",
-			at:   func(c *Config) any { return &c.Storage.ResourceGroup },
-			rule: name.ResourceGroup().Problem,
-		},
+	return append(adoptableKeys("storage", "account", "The storage account's name, 3 to 24 lower-case letters and digits", name.StorageAccount(), func(c *Config) adopted {
+		return adopted{&c.Storage.Name, &c.Storage.Existing, &c.Storage.ResourceGroup}
+	}), []Key{
 		{
 			Path: "storage.sku", Kind: contracts.KindString, Default: "Standard_LRS",
 			Words: []string{"Standard_GRS", "Standard_GZRS", "Standard_LRS", "Standard_RAGRS", "Standard_RAGZRS", "Standard_ZRS"},
@@ -202,7 +203,7 @@ func storageKeys() []Key {
 			Doc: "Days after which Azure removes what lies under `scratch/` in the container; 0 keeps it. Bundles, jobs and results are never removed",
 			at:  func(c *Config) any { return &c.Storage.ScratchDays },
 		},
-	}
+	}...)
 }
 
 // MaxScratchDays bounds storage.scratch_days.
