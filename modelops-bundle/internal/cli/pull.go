@@ -207,11 +207,12 @@ func (s *session) plan(root *os.Root, state *project.State, remote *bundleoci.Bu
 		return nil, err
 	}
 	local := bundle.Identities(here.Files)
-	agreed := state.Agreed()
+	agreed, err := state.Agreed()
 	if tag != s.defaultTag() {
-		if agreed, err = s.base(state.Bases[s.baseKey(tag)]); err != nil {
-			return nil, err
-		}
+		agreed, err = s.base(state.Bases[s.baseKey(tag)])
+	}
+	if err != nil {
+		return nil, err
 	}
 	base, err := s.inFormat(root, state, agreed, remote.Index.Format())
 	if err != nil {

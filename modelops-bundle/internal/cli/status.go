@@ -62,11 +62,15 @@ func runStatus(c *cli.Context) error {
 		Project: s.repository.Name, RegistryRef: s.repository.Location.String(), Environment: s.env.Environment, Tag: tag,
 		Files: len(files), Content: bundle.ContentDigest(files), Base: state.Bases[s.baseKey(tag)],
 	}
-	remote := state.Agreed()
+	agreed, err := state.Agreed()
+	if err != nil {
+		return err
+	}
+	remote := agreed
 	if !c.Bool("offline") {
 		remote = s.remote(&answer, remote)
 	}
-	base, err := s.inFormat(root, state, state.Agreed(), remote.Format)
+	base, err := s.inFormat(root, state, agreed, remote.Format)
 	if err != nil {
 		return err
 	}

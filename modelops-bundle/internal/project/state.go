@@ -23,7 +23,7 @@ type State struct {
 	LastPull contracts.Digest `json:"last_pull_digest,omitempty"`
 	// Synced is, of each file of the bundle that the default tag last had here, its
 	// digest.
-	Synced map[string]contracts.Digest `json:"last_synced_files"`
+	Synced Files `json:"last_synced_files"`
 	// SyncedBundle is that bundle, where this version noted it.
 	SyncedBundle contracts.Digest `json:"last_synced_digest,omitempty"`
 	// Format is of that bundle; empty for packed.
@@ -51,23 +51,74 @@ func (p *Project) ReadState() (*State, error) {
 	}
 	if err == nil {
 		if err := json.Unmarshal(withoutNulls(data), s); err != nil {
-			return nil, (&contracts.Error{
-				Code: contracts.CodeInvalidProject, Stage: contracts.StageProject,
-				Message: contracts.Quote(path) + " is broken: " + contracts.Quote(err.Error()),
-				Hint:    "remove it; the next push or pull compares with the registry and says what differs",
-			}).Because(err)
+			return nil, broken(path, err)
 		}
 	}
+	s.Synced.path = path
 	if s.Bases == nil { // the Python suite's, or none
-		if len(s.Synced) > 0 {
+		files, err := s.Synced.digests()
+		if err != nil {
+			return nil, err
+		}
+		if len(files) > 0 {
 			s.Format = bundle.Files
 		}
 		s.Bases = map[string]contracts.Digest{}
 	}
-	if s.Synced == nil {
-		s.Synced = map[string]contracts.Digest{}
-	}
 	return s, nil
+}
+
+func broken(path string, err error) error {
+	return (&contracts.Error{
+		Code: contracts.CodeInvalidProject, Stage: contracts.StageProject,
+		Message: contracts.Quote(path) + " is broken: " + contracts.Quote(err.Error()),
+		Hint:    "remove it; the next push or pull compares with the registry and says what differs",
+	}).Because(err)
+}
+
+// Files is digests by path. It is read when somebody asks for it: of 20,000 files that takes
+// as long as half of what else a push does that has nothing to do.
+type Files struct {
+	path string // of the state
+	text json.RawMessage
+}
+
+// UnmarshalJSON keeps the text.
+func (f *Files) UnmarshalJSON(text []byte) error { return f.text.UnmarshalJSON(text) }
+
+// MarshalJSON is the text.
+func (f Files) MarshalJSON() ([]byte, error) {
+	if len(f.text) == 0 {
+		return []byte("{}"), nil
+	}
+	return f.text, nil
+}
+
+func (f Files) digests() (map[string]contracts.Digest, error) {
+	if len(f.text) == 0 {
+		return nil, nil
+	}
+	var files map[string]contracts.Digest
+	if err := json.Unmarshal(f.text, &files); err != nil {
+		return nil, broken(f.path, err)
+	}
+	return files, nil
+}
+
+// newFiles is the files of an index, which are sorted.
+func newFiles(path string, files []bundle.File) Files {
+	text := append(make([]byte, 0, 128*len(files)+2), '{')
+	for i, f := range files {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		name, err := json.Marshal(f.Path)
+		if err != nil { // a string
+			panic(err)
+		}
+		text = append(append(append(append(text, name...), `:"`...), f.Digest...), '"')
+	}
+	return Files{path, append(text, '}')}
 }
 
 // withoutNulls drops the keys that the Python suite writes as null.
@@ -88,11 +139,12 @@ func withoutNulls(data []byte) []byte {
 }
 
 // Agreed is the files that were last agreed on.
-func (s *State) Agreed() Agreed {
+func (s *State) Agreed() (Agreed, error) {
+	files, err := s.identities()
 	if s.Format == bundle.Files {
-		return Agreed{bundle.Files, s.identities()}
+		return Agreed{bundle.Files, files}, err
 	}
-	return Agreed{bundle.Packed, s.identities()}
+	return Agreed{bundle.Packed, files}, err
 }
 
 // Agreed is the files of a bundle, as [bundle.Identities] has them in its format.
@@ -104,9 +156,13 @@ type Agreed struct {
 // AgreedOn is the files of the bundle with this index.
 func AgreedOn(x *bundle.Index) Agreed { return Agreed{x.Format(), bundle.Identities(x.Files)} }
 
-func (s *State) identities() map[string]string {
-	files := make(map[string]bundle.File, len(s.Synced))
-	for path, digest := range s.Synced {
+func (s *State) identities() (map[string]string, error) {
+	digests, err := s.Synced.digests()
+	if err != nil {
+		return nil, err
+	}
+	files := make(map[string]bundle.File, len(digests))
+	for path, digest := range digests {
 		files[path] = bundle.File{Digest: digest, Mode: bundle.Regular}
 	}
 	for _, path := range s.Executable {
@@ -119,7 +175,7 @@ func (s *State) identities() map[string]string {
 	for path, f := range files {
 		identities[path] = f.Identity()
 	}
-	return identities
+	return identities, nil
 }
 
 // BaseKey names a tag of a repository in a registry.
@@ -138,12 +194,11 @@ func (s *State) Agree(key, tag string, isDefault bool, d contracts.Digest, x *bu
 	if !isDefault {
 		return
 	}
-	s.Synced, s.SyncedBundle, s.Executable, s.Format = make(map[string]contracts.Digest, len(x.Files)), d, nil, ""
+	s.Synced, s.SyncedBundle, s.Executable, s.Format = newFiles(s.Synced.path, x.Files), d, nil, ""
 	if x.Format() == bundle.Files {
 		s.Format = bundle.Files
 	}
 	for _, f := range x.Files {
-		s.Synced[f.Path] = f.Digest
 		if f.Mode == bundle.Executable {
 			s.Executable = append(s.Executable, f.Path)
 		}
