@@ -243,24 +243,25 @@ class Bridge:
             self.lose(name, "the workers that it was for are gone")
 
     async def collect(self):
+        """Fetches what batches answer as they end, each for itself: one whose worker went
+        meanwhile runs again before it can be fetched, and the others do not wait for that."""
+        fetching = set()  # or nobody holds them
         while True:
-            batch = [await self.finished.get()]
-            while not self.finished.empty():
-                batch.append(self.finished.get_nowait())
-            good = [(name, future) for name, future in batch if future.status == "finished"]
-            for name, future in batch:
-                if future.status != "finished":
-                    await self.explain(name, future)
-            if not good:
+            name, future = await self.finished.get()
+            if future.status != "finished":
+                await self.explain(name, future)
                 continue
-            try:
-                results = await self.client.gather([future for _, future in good])
-            except Exception as problem:  # a worker went between the end of its task and now
-                for name, _ in good:
-                    self.lose(name, f"the result went with its worker: {type(problem).__name__}: {problem}")
-                continue
-            for (name, _), returns in zip(good, results):
-                self.deliver(name, returns)
+            task = asyncio.ensure_future(self.fetch(name, future))
+            fetching.add(task)
+            task.add_done_callback(fetching.discard)
+
+    async def fetch(self, name, future):
+        try:
+            answer = (await self.client.gather([future]))[0]
+        except Exception as problem:
+            self.lose(name, f"the result went with its worker: {type(problem).__name__}: {problem}")
+        else:
+            self.deliver(name, answer)
 
     async def part(self):
         """Parts the batches that take long, see Batch of the plugin. Short ones never do, so
