@@ -11,6 +11,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+	"time"
 )
 
 // Write replaces the file at path with data. The directory must exist.
@@ -34,9 +36,36 @@ func Create(path string, data []byte, perm os.FileMode) error {
 // SyncDir flushes the directory's entries to the disk, where the system can.
 func SyncDir(dir string) error { return syncDir(dir) }
 
+// leftoverAge is when a temporary file is taken for that of a writer which was killed: one
+// that lives needs it for milliseconds.
+const leftoverAge = time.Minute
+
+// Sweep removes what writers of the file at path that were killed left beside it.
+func Sweep(path string) error {
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, entry := range entries {
+		if !strings.HasPrefix(entry.Name(), "."+filepath.Base(path)+".") || !strings.HasSuffix(entry.Name(), temporaryExt) {
+			continue
+		}
+		info, infoErr := entry.Info()
+		if infoErr != nil || time.Since(info.ModTime()) < leftoverAge {
+			continue
+		}
+		if removeErr := os.Remove(filepath.Join(filepath.Dir(path), entry.Name())); removeErr != nil && !errors.Is(removeErr, fs.ErrNotExist) {
+			err = errors.Join(err, removeErr)
+		}
+	}
+	return err
+}
+
+const temporaryExt = ".tmp"
+
 func publish(path string, data []byte, perm os.FileMode, place func(temporary, path string) error) (err error) {
 	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*.tmp") // created 0600
+	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*"+temporaryExt) // created 0600
 	if err != nil {
 		return err
 	}

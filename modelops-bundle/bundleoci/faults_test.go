@@ -32,6 +32,7 @@ type fault func(w http.ResponseWriter, req *http.Request, n int, serve http.Hand
 type faulty struct {
 	registry *bundletest.Registry
 	env      *contracts.BundleEnvironment
+	handler  http.HandlerFunc
 
 	mu    sync.Mutex
 	seen  map[string]int
@@ -42,7 +43,7 @@ type faulty struct {
 func newFaulty(t *testing.T) *faulty {
 	f := &faulty{registry: bundletest.NewRegistry(t), seen: map[string]int{}}
 	next := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: f.registry.Host})
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+	f.handler = func(w http.ResponseWriter, req *http.Request) {
 		f.mu.Lock()
 		key := req.Method + " " + req.URL.Path
 		n, fault := f.seen[key], f.fault
@@ -52,7 +53,8 @@ func newFaulty(t *testing.T) *faulty {
 		if fault == nil || !fault(w, req, n, next) {
 			next.ServeHTTP(w, req)
 		}
-	}))
+	}
+	server := httptest.NewServer(f.handler)
 	t.Cleanup(server.Close)
 	f.env = f.registry.Environment()
 	f.env.Registry.LoginServer = strings.TrimPrefix(server.URL, "http://")
@@ -218,10 +220,9 @@ func digestHeader(value string) fault {
 //	net045 uploads sent elsewhere        TestNothingGoesElsewhere
 //	net052, net053, net054 Azure storage blobstore/azure: TestErrors, TestWrittenWhileRead; TestStorageOfAnotherEnvironment
 //	net055 a proxy with a password       bundle-worker/internal/cli: TestProxyPassword
-//	net058 a herd                        bundle-worker/internal/cli: TestScript/ensure-local_crowd: one node asks once
-//
-// net031, a stalled TLS handshake, is bounded by the transport's own limit, and net057, an
-// end of HTTP/2 in the middle, comes out of it as a body that breaks off.
+//	net031, net057 TLS, HTTP/2           TestHandshakeStalls, TestGoAway
+//	net037 redirects inward              TestRedirectInward, TestRedirectInwardByName
+//	net058 a herd                        TestHerd; bundle-worker/internal/cli: TestScript/ensure-local_crowd: one node asks once
 func TestPullFaults(t *testing.T) {
 	const half = 100
 	resumable := func(w http.ResponseWriter, req *http.Request, _ int, body []byte) {

@@ -1,7 +1,9 @@
 package bundleoci
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -17,8 +19,27 @@ import (
 type guard struct {
 	host   string
 	scheme string
-	next   http.RoundTripper
+	next   *http.Transport // to the registry
+	away   *http.Transport // to where it sends downloads
 }
+
+// newGuard keeps what goes through a transport to a registry.
+func newGuard(host, scheme string, next *http.Transport) *guard {
+	g := &guard{host: host, scheme: scheme, next: next, away: next.Clone()}
+	dial := next.DialContext
+	g.away.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err != nil || !g.reaches(conn) {
+			return conn, err
+		}
+		conn.Close() // before anything is sent
+		return nil, g.refuse("sends a download to " + contracts.Quote(address) + ", which is " + inwardly)
+	}
+	return g
+}
+
+// inwardly is what is said of an address where no download goes.
+const inwardly = "an address of this machine or of its cloud's metadata; nothing was sent there"
 
 // tokenHosts are the registries whose token service has a host of its own. The list is
 // closed: a registry that is not in it is its own token service.
@@ -38,13 +59,24 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	case req.URL.Scheme != "https" && g.scheme == "https":
 		return nil, g.refuse("sends a download to " + contracts.Quote(req.URL.Host) + " without encryption; nothing was sent there")
 	case g.inward(req.URL.Hostname()):
-		return nil, g.refuse("sends a download to " + contracts.Quote(req.URL.Host) + ", an address of this machine or of its cloud's metadata; nothing was sent there")
+		return nil, g.refuse("sends a download to " + contracts.Quote(req.URL.Host) + ", " + inwardly)
 	}
 	if req.Header.Get("Authorization") != "" {
 		req = req.Clone(req.Context())
 		req.Header.Del("Authorization")
 	}
-	return g.next.RoundTrip(req)
+	if proxy, err := g.proxy(req); err != nil || proxy != nil {
+		return g.next.RoundTrip(req) // it connects to the proxy, which knows what names are
+	}
+	return g.away.RoundTrip(req)
+}
+
+// proxy is the proxy that a request goes by; nil for none.
+func (g *guard) proxy(req *http.Request) (*url.URL, error) {
+	if g.next.Proxy == nil {
+		return nil, nil
+	}
+	return g.next.Proxy(req)
 }
 
 func (g *guard) refuse(why string) error {
@@ -63,9 +95,16 @@ func (g *guard) inward(host string) bool {
 		return !local(g.host)
 	}
 	address, err := netip.ParseAddr(host)
-	if err != nil {
-		return false // a name: the content that it answers with is held against a digest
-	}
+	return err == nil && g.beside(address) // what a name stands for is seen when it is connected to
+}
+
+// reaches says whether a connection leads inward, whatever its name was.
+func (g *guard) reaches(conn net.Conn) bool {
+	address, err := netip.ParseAddrPort(conn.RemoteAddr().String())
+	return err == nil && g.beside(address.Addr())
+}
+
+func (g *guard) beside(address netip.Addr) bool {
 	address = address.Unmap()
 	return address.IsLinkLocalUnicast() || (address.IsLoopback() || address.IsUnspecified()) && !local(g.host)
 }

@@ -87,14 +87,14 @@ func Open(env *contracts.BundleEnvironment, repository string, opts Options) (*R
 			Message: "repository " + contracts.Quote(location.String()) + " is not valid",
 		}).Because(err)
 	}
-	transport, err := newTransport(env.Registry, location.Host)
+	patience := newPatience(opts.Patience)
+	direct, err := newTransport(env.Registry, location.Host, patience)
 	if err != nil {
 		return nil, err
 	}
 	repo.PlainHTTP = env.Registry.PlainHTTP()
 	repo.MaxMetadataBytes = maxManifest
-	patience := newPatience(opts.Patience)
-	transport = &retrier{next: transport, patience: patience}
+	transport := &retrier{next: direct, patience: patience}
 	found := &credentials{host: location.Host, registry: env.Registry, opts: opts, client: &http.Client{
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -108,15 +108,14 @@ func Open(env *contracts.BundleEnvironment, repository string, opts Options) (*R
 }
 
 const (
-	connectTimeout = 10 * time.Second
 	headerTimeout  = 60 * time.Second
 	maxConnections = 16
 )
 
-func newTransport(registry contracts.Registry, host string) (http.RoundTripper, error) {
+func newTransport(registry contracts.Registry, host string, patience patience) (http.RoundTripper, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.DisableCompression = true // blobs are what their digests say
-	transport.TLSHandshakeTimeout = connectTimeout
+	transport.TLSHandshakeTimeout = patience.handshake
 	transport.ResponseHeaderTimeout = headerTimeout
 	transport.MaxIdleConnsPerHost = maxConnections
 	if registry.CAFile != "" {
@@ -137,7 +136,7 @@ func newTransport(registry contracts.Registry, host string) (http.RoundTripper, 
 	if registry.PlainHTTP() {
 		scheme = "http"
 	}
-	return &guard{host: host, scheme: scheme, next: transport}, nil
+	return newGuard(host, scheme, transport), nil
 }
 
 func badAuthority(file, problem string) *contracts.Error {

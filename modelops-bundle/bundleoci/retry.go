@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -27,6 +28,8 @@ type patience struct {
 	absent time.Duration
 	// stall is how long a connection may be silent in the middle of a body.
 	stall time.Duration
+	// handshake is how long a new connection may take until it is encrypted.
+	handshake time.Duration
 	// first and most bound the pauses between tries.
 	first, most time.Duration
 }
@@ -36,7 +39,10 @@ func newPatience(total time.Duration) patience {
 	if total == 0 {
 		total = defaultPatience
 	}
-	return patience{total: total, wait: 15 * total, absent: total / 8, stall: total / 4, first: min(500*time.Millisecond, total/40), most: total / 2}
+	return patience{
+		total: total, wait: 15 * total, absent: total / 8, stall: total / 4, handshake: min(10*time.Second, total/4),
+		first: min(500*time.Millisecond, total/40), most: total / 2,
+	}
 }
 
 // defaultPatience has a request tried for a minute, and a throttled one for a quarter of
@@ -246,7 +252,17 @@ func passing(err error) bool {
 		return dns.IsNotFound || dns.IsTemporary || dns.IsTimeout
 	}
 	_, network := errors.AsType[net.Error](err)
-	return network || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	return network || ofHTTP2(err) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// ofHTTP2 says whether an error is the end of a connection or a stream of HTTP/2, as when a
+// load balancer is drained. net/http keeps the types of these errors to itself.
+func ofHTTP2(err error) bool {
+	for next := errors.Unwrap(err); next != nil; next = errors.Unwrap(err) {
+		err = next
+	}
+	text := err.Error()
+	return strings.HasPrefix(text, "http2: ") || strings.HasPrefix(text, "stream error: ") || strings.HasPrefix(text, "connection error: ")
 }
 
 // absent says whether there is nobody to answer.

@@ -240,6 +240,18 @@ func (s Store) Install(name string, data []byte) (path string, err error) {
 	return path, nil
 }
 
+// Sweep removes what commands that were killed while they wrote the file of the named
+// environment left beside it: there may be secrets in it.
+func (s Store) Sweep(name string) error {
+	if err := s.check(); err != nil {
+		return err
+	}
+	if err := atomicfile.Sweep(s.Path(name)); err != nil {
+		return unwritable(s.dir, err)
+	}
+	return nil
+}
+
 // Bury replaces the file of an environment whose registry was destroyed by a note of
 // when, so that a later command can say so.
 func (s Store) Bury(name string, t time.Time) error {

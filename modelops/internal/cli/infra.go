@@ -229,9 +229,18 @@ func (t *target) publish(c *cli.Context, state *infra.State) error {
 	}
 	file, err := t.files.Publish(state.Outputs, c.Bool("force"))
 	if err != nil {
-		return err
+		return unpublished(err)
 	}
 	return t.answer(c, state, file)
+}
+
+// unpublished says what to do about an environment file that could not be written.
+func unpublished(err error) error {
+	e := *contracts.AsError(err)
+	if e.Hint == "" {
+		e.Hint = "what it is to say is there: mops infra outputs prints it, and mops infra refresh writes it when that can be done"
+	}
+	return e.Because(err)
 }
 
 // nothing is the error for an environment that was never made, or not to its end.

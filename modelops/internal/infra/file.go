@@ -76,6 +76,9 @@ func (f Files) State(name string, outputs *contracts.BundleEnvironment) (FileSta
 func (f Files) Publish(outputs *contracts.BundleEnvironment, force bool) (FileState, error) {
 	store := environment.Open(f.Home)
 	name := outputs.Environment
+	if err := store.Sweep(name); err != nil {
+		return "", err
+	}
 	before, err := f.before(name, outputs)
 	if err != nil && !(force && contracts.AsError(err).Code == contracts.CodeConflict) {
 		return "", err
