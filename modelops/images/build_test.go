@@ -30,6 +30,7 @@ func TestImages(t *testing.T) {
 		t.Fatal("MODELOPS_TEST_IMAGES names no directory for the base: use make test-images")
 	}
 	y := newYard(t)
+	y.revision, y.version = y.ok("git", "rev-parse", "HEAD"), y.ok("git", "describe", "--tags", "--always", "--dirty")
 	first, again := y.make("worker scheduler driver"), y.make("worker")
 	if first["worker"] == "" || first["worker"] != again["worker"] {
 		t.Fatalf("one commit gave %s, and then %s", first["worker"], again["worker"])
@@ -52,6 +53,8 @@ type yard struct {
 	registry string // host and port
 	environ  []string
 	base     string // with its digest
+	revision string // of the checkout when the images were built, and as Git describes it
+	version  string
 }
 
 func newYard(t *testing.T) *yard {
@@ -216,9 +219,8 @@ func (y *yard) inspect(name, digest string) {
 	if c.Config.User != "1000:1000" {
 		t.Errorf("it runs as %q", c.Config.User)
 	}
-	revision := y.ok("git", "rev-parse", "HEAD")
 	for label, want := range map[string]string{
-		"title": "modelops-" + name, "revision": revision, "version": y.ok("git", "describe", "--tags", "--always", "--dirty"),
+		"title": "modelops-" + name, "revision": y.revision, "version": y.version,
 		"source": "https://github.com/modelops-suite/modelops-go", "licenses": "MIT", "base.name": y.base,
 	} {
 		if got := c.Config.Labels["org.opencontainers.image."+label]; got != want {
