@@ -248,7 +248,7 @@ class Bridge:
         fetching = set()  # or nobody holds them
         while True:
             name, future = await self.finished.get()
-            if future.status != "finished":
+            if future.status in ("error", "cancelled"):
                 await self.explain(name, future)
                 continue
             task = asyncio.ensure_future(self.fetch(name, future))
