@@ -113,9 +113,10 @@ bench-peers: ## build oras, crane and regctl from their Go modules into .cache/b
 # make bench BENCH="W1 W4 W4csv" ROUNDS=1 LINKS=loopback is a look of two minutes, and
 # writes no page.
 ROUNDS ?= 3
+WAN_ROUNDS ?= 1
 LINKS  ?= loopback wan
 bench: build bench-peers ## move directories, against other clients, and write docs/benchmarks.md (BENCH="W1 W4": these only)
-	$(GO) run ./modelops-bundle/internal/bench -bin $(BIN) -peers .cache/bench-peers -rounds $(ROUNDS) -links "$(LINKS)" \
+	$(GO) run ./modelops-bundle/internal/bench -bin $(BIN) -peers .cache/bench-peers -rounds $(ROUNDS) -wan-rounds $(WAN_ROUNDS) -links "$(LINKS)" \
 		$(if $(BENCH),$(BENCH),-out docs/benchmarks.md)
 
 bench-go: build ## run the Go benchmarks: what single packages cost

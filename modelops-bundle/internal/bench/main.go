@@ -21,7 +21,7 @@ import (
 
 type options struct {
 	bin, peers, out string
-	rounds          int
+	rounds, wan     int // rounds on the loopback, and on the WAN
 	workloads       []string
 	links           []string
 	clients         string
@@ -33,6 +33,7 @@ func main() {
 	flag.StringVar(&o.peers, "peers", ".cache/bench-peers", "`DIR` of the other clients")
 	flag.StringVar(&o.out, "out", "", "write the page to `FILE`, too")
 	flag.IntVar(&o.rounds, "rounds", 3, "rounds; figures are their medians")
+	flag.IntVar(&o.wan, "wan-rounds", 1, "rounds on the WAN, where the link says how long it takes")
 	links := flag.String("links", "loopback wan", "`LINKS` to measure on")
 	flag.StringVar(&o.clients, "clients", "", "only the clients of these `NAMES`, comma-separated")
 	flag.Parse()
@@ -94,7 +95,7 @@ func bench(ctx context.Context, o options) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	results := &results{rounds: o.rounds, begun: time.Now()}
+	results := &results{begun: time.Now()}
 	for _, name := range o.links {
 		l, err := linkNamed(name)
 		if err != nil {
@@ -142,7 +143,11 @@ func measureFamily(ctx context.Context, dir string, o options, l link, f family,
 		edits = append(edits, filepath.Join(bases, e))
 	}
 	base := filepath.Join(bases, f.base)
-	for round := range o.rounds {
+	rounds := o.rounds
+	if l.rate > 0 {
+		rounds = o.wan
+	}
+	for round := range rounds {
 		low, err := floors(base, filepath.Join(dir, "floor"))
 		if err != nil {
 			return err
@@ -154,7 +159,7 @@ func measureFamily(ctx context.Context, dir string, o options, l link, f family,
 			if !takesPart(c, o, l, f) {
 				continue
 			}
-			fmt.Fprintf(os.Stderr, "%s %s, round %d of %d: %s\n", l.name, f.base, round+1, o.rounds, c.name)
+			fmt.Fprintf(os.Stderr, "%s %s, round %d of %d: %s\n", l.name, f.base, round+1, rounds, c.name)
 			err := run(ctx, filepath.Join(dir, "station"), c, base, edits, l, [2]string{o.bin, o.peers}, func(step string, fig figure) {
 				results.add(l.name, f.base, step, c.name, fig)
 			})

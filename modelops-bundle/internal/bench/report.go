@@ -13,9 +13,8 @@ import (
 
 // results are the figures of every round, in the order in which steps were first seen.
 type results struct {
-	rounds int
-	begun  time.Time
-	rows   []*row
+	begun time.Time
+	rows  []*row
 }
 
 type row struct {
@@ -85,7 +84,7 @@ func (r *results) find(link, step, client string) *row {
 
 func (r *results) page(o options) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# Benchmarks\n\nWritten by `make bench`: medians of %d interleaved rounds on %s.\n", r.rounds, r.begun.UTC().Format(time.DateOnly))
+	fmt.Fprintf(&b, "# Benchmarks\n\nWritten by `make bench`: medians of interleaved rounds (loopback: %d, WAN: %d) on %s.\n", o.rounds, o.wan, r.begun.UTC().Format(time.DateOnly))
 	fmt.Fprintf(&b, "%d cores, %s/%s, %s. The machine may have had other work: read ratios, and CPU before wall.\n\n",
 		runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version())
 	asked := "all"
