@@ -178,15 +178,7 @@ func TestPlanFiles(t *testing.T) {
 	registry := bundletest.NewRegistry(t)
 	repo := open(t, registry.Environment(), "seir")
 	dir := write(t, bundletest.Files{"a": "1", "b": "1", "c": ""})
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer root.Close()
-	sources, err := bundle.Scan(root)
-	if err != nil {
-		t.Fatal(err)
-	}
+	root, sources := scanned(t, dir)
 	plan, err := repo.PlanPush(context.Background(), root, sources, bundleoci.PushOptions{Tag: "latest", Format: bundle.Files})
 	if err != nil {
 		t.Fatal(err)

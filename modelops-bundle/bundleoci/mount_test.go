@@ -2,7 +2,6 @@ package bundleoci_test
 
 import (
 	"net/http"
-	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -86,15 +85,7 @@ func TestMountRefused(t *testing.T) {
 
 func planned(t *testing.T, repo *bundleoci.Repository, dir string, opts bundleoci.PushOptions) *bundleoci.PushPlan {
 	t.Helper()
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer root.Close()
-	sources, err := bundle.Scan(root)
-	if err != nil {
-		t.Fatal(err)
-	}
+	root, sources := scanned(t, dir)
 	opts.Tag = "latest"
 	plan, err := repo.PlanPush(t.Context(), root, sources, opts)
 	if err != nil {

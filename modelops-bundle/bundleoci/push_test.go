@@ -31,19 +31,26 @@ func open(t *testing.T, env *contracts.BundleEnvironment, name string) *bundleoc
 
 func push(t *testing.T, repo *bundleoci.Repository, dir string, opts bundleoci.PushOptions) (*bundleoci.PushResult, error) {
 	t.Helper()
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer root.Close()
-	sources, err := bundle.Scan(root)
-	if err != nil {
-		t.Fatal(err)
-	}
+	root, sources := scanned(t, dir)
 	if opts.Tag == "" {
 		opts.Tag = "latest"
 	}
 	return repo.Push(context.Background(), root, sources, opts)
+}
+
+// scanned is a project's directory, open until the test ends, and its files.
+func scanned(t *testing.T, dir string) (*os.Root, []bundle.Source) {
+	t.Helper()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = root.Close() })
+	sources, err := bundle.Scan(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return root, sources
 }
 
 func mustPush(t *testing.T, repo *bundleoci.Repository, dir string, opts bundleoci.PushOptions) *bundleoci.PushResult {
