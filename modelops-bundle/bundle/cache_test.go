@@ -215,7 +215,7 @@ func TestCacheEdits(t *testing.T) {
 // tell, and the content must.
 func TestCacheRacy(t *testing.T) {
 	p := newProject(t, files{"a": "0000"})
-	for i := range 20 {
+	for i := range 200 {
 		cache := OpenCache(p.state)
 		for j := range 2 {
 			content := fmt.Sprintf("%03d%d", i, j)

@@ -301,9 +301,9 @@ func TestEvaluationsStopEarly(t *testing.T) {
 		least     int
 		most      int
 	}{
-		"hopeless":             {contracts.CodeImport, false, 1, 100},
+		"hopeless":             {contracts.CodeImport, false, 1, 60},
 		"hopeless, keep going": {contracts.CodeImport, true, 101, 101},
-		"alike":                {contracts.CodeModel, false, 20, 100},
+		"alike":                {contracts.CodeModel, false, 20, 80},
 	} {
 		w := newWorld(t)
 		run := func(ctx context.Context, task jobs.Task) *contracts.SimReturn {
