@@ -48,7 +48,10 @@ type Builder struct {
 	// With a sink, files are left out only when Has says so of all their blobs.
 	Cache *Cache
 	// Has says whether the sink need not have a blob; nil is for no.
-	Has      func(ctx context.Context, blob Blob) (bool, error)
+	Has func(ctx context.Context, blob Blob) (bool, error)
+	// Indexed is given the index as soon as all of it is known, while the sink may still
+	// have blobs to take; nil for nobody. Its error ends the build.
+	Indexed  func(ctx context.Context, x *Index) error
 	Progress Progress // nil for nobody
 }
 
@@ -75,19 +78,27 @@ func (o Builder) Build(ctx context.Context, root *os.Root, sources []Source) (*I
 	group.SetLimit(parallel)
 	b := &builder{
 		root: root, sink: o.Sink, cache: o.Cache, has: o.Has, progress: watched(o.Progress), group: group, made: map[blobKey]*Blob{},
-		raw: newArena(rawLimit), packing: semaphore.NewWeighted(packsLimit), stored: newArena(storedLimit), encoders: make(chan struct{}, max(2, min(runtime.GOMAXPROCS(0), maxEncoders))),
+		raw: newArena(rawLimit), packing: semaphore.NewWeighted(packsLimit), stored: newArena(storedLimit), scratch: make(chan []byte, max(2, min(runtime.GOMAXPROCS(0), maxEncoders))),
+	}
+	for range cap(b.scratch) {
+		b.scratch <- nil
 	}
 	b.plan(sources)
 	files := make([]builtFile, len(sources))
+	var x *Index
 	err := b.dispatch(ctx, sources, files)
+	if b.making.Wait(); err == nil && !b.failed.Load() {
+		x = b.index(files)
+		if o.Indexed != nil {
+			err = o.Indexed(ctx, x)
+		}
+	}
 	if waitErr := group.Wait(); waitErr != nil {
-		err = waitErr // what the workers met first; dispatch only saw the cancellation
+		err = waitErr // what the workers met first; the others only saw the cancellation
 	}
 	if err != nil {
 		return nil, err
 	}
-	b.raw, b.stored = nil, nil // their buffers make room for the index
-	x := b.index(files)
 	if b.cache != nil && (b.read || len(sources) != b.cache.sources) {
 		b.cache.learn(sources, x)
 	}
@@ -106,10 +117,32 @@ type builder struct {
 
 	raw, stored *arena
 	packing     *semaphore.Weighted // bytes of packs in raw
-	encoders    chan struct{}       // one element for each encoder in use: each has megabytes
+	scratch     chan []byte         // what encoders write to: one for each that may be in use
+
+	making sync.WaitGroup // one for each blob that is not made yet
+	failed atomic.Bool    // one of them will never be
 
 	mu   sync.Mutex
-	made map[blobKey]*Blob // complete when the group has ended
+	made map[blobKey]*Blob // complete when making is done
+}
+
+// sending gives a blob to the sink, where that does not have it.
+type sending func() error
+
+// run has the group make something and then send it: when all is made, the index is known.
+func (b *builder) run(work func() (sending, error)) {
+	b.making.Add(1)
+	b.group.Go(func() error {
+		send, err := work()
+		if err != nil {
+			b.failed.Store(true)
+		}
+		b.making.Done()
+		if err != nil {
+			return err
+		}
+		return send()
+	})
 }
 
 func (b *builder) plan(sources []Source) {
@@ -160,7 +193,7 @@ func (b *builder) dispatch(ctx context.Context, sources []Source, files []builtF
 			continue
 		}
 		b.read = true
-		b.group.Go(func() error { return b.pack(ctx, sources, files, span) })
+		b.run(func() (sending, error) { return b.pack(ctx, sources, files, span) })
 	}
 	for i, source := range sources {
 		if source.Info.Size() < packLimit {
@@ -216,18 +249,18 @@ func endsPack(path string, size int64) bool {
 	return binary.BigEndian.Uint64(sum[:8]) < uint64(size)<<44 // size/2²⁰ × 2⁶⁴, size < 2²⁰
 }
 
-func (b *builder) pack(ctx context.Context, sources []Source, files []builtFile, span []int) error {
+func (b *builder) pack(ctx context.Context, sources []Source, files []builtFile, span []int) (sending, error) {
 	var total int64
 	for _, i := range span {
 		total += files[i].Size
 	}
 	if err := b.packing.Acquire(ctx, total); err != nil {
-		return err
+		return nil, err
 	}
 	whole, err := b.raw.get(ctx, total)
 	if err != nil {
 		b.packing.Release(total)
-		return err
+		return nil, err
 	}
 	done := func() { b.raw.put(whole); b.packing.Release(total) }
 	buf := whole[:0]
@@ -239,7 +272,7 @@ func (b *builder) pack(ctx context.Context, sources []Source, files []builtFile,
 		data, err := readWhole(&from, sources[i], buf)
 		if err != nil {
 			done()
-			return err
+			return nil, err
 		}
 		buf = buf[:len(buf)+len(data)]
 		files[i].Digest = contracts.DigestOf(data)
@@ -254,11 +287,7 @@ func (b *builder) pack(ctx context.Context, sources []Source, files []builtFile,
 			full++
 		}
 	}
-	if err := b.blob(ctx, key, storage, buf, done); err != nil {
-		return err
-	}
-	b.progress.Done(full, total)
-	return nil
+	return b.blob(ctx, key, storage, buf, done, func() { b.progress.Done(full, total) })
 }
 
 // chunkSizes are those of the chunks of a file of so many bytes.
@@ -302,13 +331,9 @@ func (b *builder) chunk(ctx context.Context, source Source, file *builtFile) err
 		left.Add(1)
 		p := &piece{length: int64(len(data))}
 		file.pieces = append(file.pieces, p)
-		b.group.Go(func() error {
+		b.run(func() (sending, error) {
 			p.blob = blobKey{contracts.DigestOf(own), Chunk}
-			if err := b.blob(ctx, p.blob, source.Storage, own, func() { b.raw.put(own) }); err != nil {
-				return err
-			}
-			b.progress.Done(ended(&left), p.length)
-			return nil
+			return b.blob(ctx, p.blob, source.Storage, own, func() { b.raw.put(own) }, func() { b.progress.Done(ended(&left), p.length) })
 		})
 	}
 	b.progress.Done(ended(&left), 0)
@@ -323,15 +348,20 @@ func ended(left *atomic.Int64) int {
 	return 0
 }
 
-// blob encodes and sinks raw bytes, once for each key, and calls done when it needs them no
-// longer. A blob is for the storage when every file that has it is, which holds only when
-// all is built: to the sink it may be for the storage and turn out to be for the registry.
-func (b *builder) blob(ctx context.Context, key blobKey, storage bool, raw []byte, done func()) error {
-	done = sync.OnceFunc(done)
-	defer done()
+// blob encodes raw bytes, once for each key, and says how they are sent. It calls done when
+// raw is needed no longer, and moved when the sink has the blob. A blob is for the storage
+// when every file that has it is, which holds only when all is made: to the sink it may be
+// for the storage and turn out to be for the registry.
+func (b *builder) blob(ctx context.Context, key blobKey, storage bool, raw []byte, done, moved func()) (sending, error) {
+	there := func() error { done(); moved(); return nil }
 	if known, cached := b.cache.blob(key); cached {
-		if reused, err := b.reuse(ctx, []Blob{known}, storage); reused || err != nil {
-			return err
+		reused, err := b.reuse(ctx, []Blob{known}, storage)
+		if err != nil {
+			done()
+			return nil, err
+		}
+		if reused {
+			return there, nil
 		}
 	}
 	blob := Blob{Raw: key.raw, RawSize: int64(len(raw)), Kind: key.kind, Storage: storage}
@@ -345,40 +375,55 @@ func (b *builder) blob(ctx context.Context, key blobKey, storage bool, raw []byt
 	known.Storage = known.Storage && storage
 	b.mu.Unlock()
 	if made || b.sink == nil {
-		return nil
+		return there, nil
 	}
-	blob, stored, room, err := b.encode(ctx, blob, raw)
+	blob, stored, err := b.encode(ctx, blob, raw)
 	if err != nil {
-		return err
+		done()
+		return nil, err
 	}
-	defer b.stored.put(room)
 	b.mu.Lock()
 	blob.Storage = known.Storage
 	*known = blob
 	b.mu.Unlock()
 	if blob.Encoding != Identity {
 		done()
+		done = func() { b.stored.put(stored) }
 	}
-	return b.sink(ctx, blob, stored)
+	return func() error {
+		defer done()
+		err := b.sink(ctx, blob, stored)
+		if err == nil {
+			moved()
+		}
+		return err
+	}, nil
 }
 
-// encode is the blob as it is stored, and the buffer that it is in if that is another than
-// raw.
-func (b *builder) encode(ctx context.Context, blob Blob, raw []byte) (encoded Blob, stored, room []byte, err error) {
+// encode is the blob as it is stored: raw itself, or a buffer of stored.
+func (b *builder) encode(ctx context.Context, blob Blob, raw []byte) (encoded Blob, stored []byte, err error) {
+	var room []byte
 	select {
-	case b.encoders <- struct{}{}:
-		defer func() { <-b.encoders }()
+	case room = <-b.scratch:
+		defer func() { b.scratch <- room }()
 	case <-ctx.Done():
-		return blob, nil, nil, ctx.Err()
+		return blob, nil, ctx.Err()
 	}
 	if !promising(raw) {
-		return blob.plain(), raw, nil, nil
+		return blob.plain(), raw, nil
 	}
-	if room, err = b.stored.get(ctx, int64(len(raw))); err != nil {
-		return blob, nil, nil, err
+	if cap(room) < len(raw) {
+		room = make([]byte, bufferSize(int64(len(raw))))
 	}
-	encoded, stored = blob.encodeInto(raw, room[:0])
-	return encoded, stored, room, nil
+	blob, compressed := blob.encodeInto(raw, room[:0])
+	if blob.Encoding == Identity {
+		return blob, raw, nil
+	}
+	if stored, err = b.stored.get(ctx, blob.StoredSize); err != nil {
+		return blob, nil, err
+	}
+	copy(stored, compressed)
+	return blob, stored, nil
 }
 
 // index puts the files' pieces in terms of blobs, in order of first use.

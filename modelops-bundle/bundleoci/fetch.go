@@ -40,8 +40,26 @@ type Layer struct {
 }
 
 // Resolve is the digest that the tag points to now. There is a [contracts.Error] of
-// [contracts.CodeBundleNotFound] when there is no such tag.
+// [contracts.CodeBundleNotFound] when there is no such tag. The manifest comes with it, and
+// a [Repository.Fetch] of the digest does not ask for it again.
 func (r *Repository) Resolve(ctx context.Context, tag string) (contracts.Digest, error) {
+	raw, err := r.manifest(ctx, tag)
+	if err != nil {
+		return "", err
+	}
+	d := contracts.DigestOf(raw)
+	r.resolved.Store(&resolved{d, raw})
+	return d, nil
+}
+
+// resolved is the manifest that a tag pointed to.
+type resolved struct {
+	digest contracts.Digest
+	raw    []byte
+}
+
+// head is Resolve for whoever wants the digest and no more.
+func (r *Repository) head(ctx context.Context, tag string) (contracts.Digest, error) {
 	descriptor, err := r.remote.Manifests().Resolve(ctx, tag)
 	if err != nil {
 		return "", r.translate(err, contracts.StageResolve, r.Name+":"+tag)
@@ -51,6 +69,23 @@ func (r *Repository) Resolve(ctx context.Context, tag string) (contracts.Digest,
 
 // Fetch gets the manifest and the index of the bundle with this digest.
 func (r *Repository) Fetch(ctx context.Context, d contracts.Digest) (*Bundle, error) {
+	raw, err := r.verified(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	b, err := newBundle(ctx, contracts.BundleRef{Repository: r.Name, Digest: d}, raw, blobs{r}, r.storage.settings != nil)
+	if err != nil {
+		return nil, err
+	}
+	b.from = placed{blobs{r}, &stored{r.storage, b.Index}}
+	return b, nil
+}
+
+// verified gets the manifest with this digest.
+func (r *Repository) verified(ctx context.Context, d contracts.Digest) ([]byte, error) {
+	if last := r.resolved.Load(); last != nil && last.digest == d {
+		return last.raw, nil
+	}
 	raw, err := r.manifest(ctx, string(d))
 	if err != nil {
 		return nil, err
@@ -61,12 +96,7 @@ func (r *Repository) Fetch(ctx context.Context, d contracts.Digest) (*Bundle, er
 			Message: fmt.Sprintf("registry %s answered %s with a manifest that has the digest %s", contracts.Quote(r.Location.Host), d, got),
 		}
 	}
-	b, err := newBundle(ctx, contracts.BundleRef{Repository: r.Name, Digest: d}, raw, blobs{r}, r.storage.settings != nil)
-	if err != nil {
-		return nil, err
-	}
-	b.from = placed{blobs{r}, &stored{r.storage, b.Index}}
-	return b, nil
+	return raw, nil
 }
 
 // newBundle is the bundle of a manifest, whose index it fetches. Without a storage, the

@@ -87,56 +87,82 @@ func (r *Repository) Push(ctx context.Context, root *os.Root, sources []bundle.S
 		return r.pushFiles(ctx, root, sources, opts)
 	}
 	p := &push{repository: r, opts: opts, present: map[contracts.Digest]bool{}}
-	if err := p.survey(ctx); err != nil {
-		return nil, err
-	}
-	if err := p.mount(ctx); err != nil {
-		return nil, err
-	}
 	if err := p.openStorage(storedPaths(sources)); err != nil {
 		return nil, err
 	}
-	sink := p.send
-	moved := !opts.Force && p.current != "" && p.current != opts.Base
-	if moved {
-		sink = func(context.Context, bundle.Blob, []byte) error { return nil }
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	moved := ahead(func() (bool, error) { return p.prepare(ctx) })
+	has := func(ctx context.Context, blob bundle.Blob) (bool, error) {
+		if _, err := moved(ctx); err != nil {
+			return false, err
+		}
+		return p.has(ctx, blob)
 	}
-	x, err := bundle.Builder{Sink: sink, Cache: opts.Cache, Has: p.has, Progress: opts.Progress}.Build(ctx, root, sources)
+	sink := func(ctx context.Context, blob bundle.Blob, stored []byte) error {
+		if moved, err := moved(ctx); moved || err != nil {
+			return err
+		}
+		return p.send(ctx, blob, stored)
+	}
+	var index *bundle.StoredIndex
+	indexed := func(ctx context.Context, x *bundle.Index) (err error) {
+		if index, err = x.Seal(opts.Cache); err != nil {
+			return err
+		}
+		if moved, err := moved(ctx); moved || err != nil {
+			return err
+		}
+		return p.sendIndex(ctx, index)
+	}
+	x, err := bundle.Builder{Sink: sink, Cache: opts.Cache, Has: has, Indexed: indexed, Progress: opts.Progress}.Build(ctx, root, sources)
 	if err != nil {
 		return nil, r.translate(err, contracts.StagePush, r.Name)
 	}
-	if !moved {
-		if err := p.settle(ctx, x); err != nil {
-			return nil, err
-		}
-	}
-	stored, err := x.Seal(opts.Cache)
-	if err != nil {
-		return nil, err
-	}
-	manifest := newManifest(x, stored)
+	manifest := newManifest(x, index)
 	if len(manifest) > maxManifest {
 		return nil, invalidManifest("would be larger than 4 MiB; leave files out or split the project")
 	}
 	d := contracts.DigestOf(manifest)
 	result := &PushResult{Ref: contracts.BundleRef{Repository: r.Name, Digest: d}, Index: x, Tag: opts.Tag, Unchanged: p.current == d}
-	switch {
-	case result.Unchanged:
-		p.count(result)
-		return result, nil
-	case moved:
+	if moved, _ := moved(ctx); moved && !result.Unchanged {
 		return nil, (&MovedError{opts.Tag, opts.Base, p.current, d}).conflict()
 	}
-	if err := p.publish(ctx, stored, manifest); errors.Is(err, errBlobUnknown) {
-		err = p.resend(ctx, root, sources, stored, manifest)
+	if err := p.settle(ctx, x); err != nil {
+		return nil, err
+	}
+	if !result.Unchanged {
+		err := p.publish(ctx, index, manifest)
+		if errors.Is(err, errBlobUnknown) {
+			err = p.resend(ctx, root, sources, index, manifest)
+		}
 		if err != nil {
 			return nil, err
 		}
-	} else if err != nil {
-		return nil, err
 	}
 	p.count(result)
 	return result, nil
+}
+
+// ahead begins something at once, and gives what waits for its end. Whoever waits no longer
+// goes on without.
+func ahead[T any](work func() (T, error)) func(context.Context) (T, error) {
+	done := make(chan struct{})
+	var result T
+	var err error
+	go func() {
+		defer close(done)
+		result, err = work()
+	}()
+	return func(ctx context.Context) (T, error) {
+		select {
+		case <-done:
+			return result, err
+		case <-ctx.Done():
+			var none T
+			return none, ctx.Err()
+		}
+	}
 }
 
 // push is one run of Push.
@@ -157,8 +183,24 @@ func (p *push) count(result *PushResult) {
 	result.BytesUploaded = p.uploaded.Load() + result.BytesStored
 }
 
+// prepare finds out what need not be sent, and whether the tag points where this side did
+// not expect it. The bundle may still be the one that it points to.
+func (p *push) prepare(ctx context.Context) (moved bool, err error) {
+	if err := p.survey(ctx); err != nil {
+		return false, err
+	}
+	moved = !p.opts.Force && p.current != "" && p.current != p.opts.Base
+	return moved, p.mount(ctx)
+}
+
 // survey reads the tag and the manifests whose blobs need not be asked for.
 func (p *push) survey(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	isNew := func(ctx context.Context) (bool, error) { return p.repository.isNew(ctx) }
+	if p.opts.Base == "" && len(p.opts.Known) == 0 { // it probably is
+		isNew = ahead(func() (bool, error) { return p.repository.isNew(ctx) })
+	}
 	raw, err := p.repository.manifest(ctx, p.opts.Tag)
 	switch {
 	case err == nil:
@@ -181,7 +223,7 @@ func (p *push) survey(ctx context.Context) error {
 		}
 	}
 	if p.current == "" {
-		p.fresh, err = p.repository.isNew(ctx)
+		p.fresh, err = isNew(ctx)
 	}
 	return contracts.Except(err, contracts.CodeBundleNotFound)
 }
@@ -302,12 +344,19 @@ func lostUpload(err error) bool {
 // errBlobUnknown is that the registry does not have a blob after all.
 var errBlobUnknown = errors.New("the registry lacks a blob")
 
-// publish sends the index and writes the tag, with a look at it before and after.
+// sendIndex sends the index, unless the registry is known to have it.
+func (p *push) sendIndex(ctx context.Context, index *bundle.StoredIndex) error {
+	if there, _ := p.has(ctx, bundle.Blob{Stored: index.Digest}); there {
+		return nil
+	}
+	return p.upload(ctx, index.Digest, indexType, index.Bytes())
+}
+
+// publish sends the index if that is still to do, and writes the tag, with a look at it
+// before and after.
 func (p *push) publish(ctx context.Context, index *bundle.StoredIndex, manifest []byte) error {
-	if there, _ := p.has(ctx, bundle.Blob{Stored: index.Digest}); !there {
-		if err := p.upload(ctx, index.Digest, indexType, index.Bytes()); err != nil {
-			return err
-		}
+	if err := p.sendIndex(ctx, index); err != nil {
+		return err
 	}
 	if !p.opts.Force {
 		if err := p.expect(ctx, p.current, manifest); err != nil {
@@ -332,7 +381,7 @@ func (p *push) publish(ctx context.Context, index *bundle.StoredIndex, manifest 
 
 // expect reads the tag and stops when it points elsewhere.
 func (p *push) expect(ctx context.Context, want contracts.Digest, manifest []byte) error {
-	now, err := p.repository.Resolve(ctx, p.opts.Tag)
+	now, err := p.repository.head(ctx, p.opts.Tag)
 	if err := contracts.Except(err, contracts.CodeBundleNotFound); err != nil {
 		return err
 	}
@@ -371,7 +420,7 @@ func (p *push) publishAgain(ctx context.Context, index *bundle.StoredIndex, mani
 
 // Tag points another tag to a bundle that is in the repository.
 func (r *Repository) Tag(ctx context.Context, d contracts.Digest, tag string) error {
-	raw, err := r.manifest(ctx, string(d))
+	raw, err := r.verified(ctx, d)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"crypto/x509"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"oras.land/oras-go/v2/registry/remote"
@@ -72,6 +73,7 @@ type Repository struct {
 	remote      *remote.Repository
 	patience    patience
 	storage     *storage
+	resolved    atomic.Pointer[resolved] // what was resolved last
 }
 
 // Open names a repository of the environment's registry. It sends nothing yet.
