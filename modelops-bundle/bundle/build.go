@@ -58,7 +58,7 @@ type Builder struct {
 const (
 	// rawLimit and storedLimit bound the bytes that are under way: as they were read, and
 	// compressed.
-	rawLimit    = 32 << 20
+	rawLimit    = 48 << 20
 	storedLimit = 16 << 20
 	// packsLimit bounds, of the former, those of packs, of which none is larger: what is
 	// read long before it is compressed only fills memory and the processor's caches.
