@@ -59,20 +59,29 @@ id_ed25519
 // Ignore decides which files of a project are left out.
 type Ignore struct {
 	matcher gitignore.Matcher
+	plain   []plain // all the patterns, where all are: nothing puts back what they leave out
 }
 
 // ParseIgnore makes the rules of an ignore file's content, which may be empty, and the
 // built-in ones.
 func ParseIgnore(content string) Ignore {
 	var patterns []gitignore.Pattern
+	var simple []plain
 	for _, line := range strings.Split(builtinIgnore+content, "\n") {
 		line = strings.TrimRight(line, "\r")
 		if strings.TrimSpace(line) == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
-		patterns = append(patterns, parsePattern(line))
+		pattern := parsePattern(line)
+		patterns = append(patterns, pattern)
+		if p, ok := pattern.(plain); ok {
+			simple = append(simple, p)
+		}
 	}
-	return Ignore{gitignore.NewMatcher(patterns)}
+	if len(simple) < len(patterns) {
+		simple = nil
+	}
+	return Ignore{gitignore.NewMatcher(patterns), simple}
 }
 
 // parsePattern is a line as the library understands it, or as [plain], which says the same.
@@ -121,4 +130,25 @@ func (p plain) matches(name string) bool {
 // in Git, nothing below a directory that is left out can be put back.
 func (g Ignore) Match(path string, dir bool) bool {
 	return g.matcher.Match(strings.Split(path, "/"), dir)
+}
+
+// matchIn is Match for a name in a directory that is not left out itself, "." at the top.
+func (g Ignore) matchIn(dir, name string, isDir bool) bool {
+	if g.plain == nil {
+		return g.Match(below(dir, name), isDir)
+	}
+	for _, p := range g.plain {
+		if (!p.top || dir == ".") && (!p.directory || isDir) && p.matches(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// below is the path of a name in a directory, "." at the top.
+func below(dir, name string) string {
+	if dir == "." {
+		return name
+	}
+	return dir + "/" + name
 }

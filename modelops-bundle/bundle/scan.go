@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"path"
 	"slices"
 	"sort"
 	"strings"
@@ -81,13 +80,13 @@ func (s *scan) problem(p, message string) {
 // walk takes all that is below the root, several directories at a time, level by level.
 func (s *scan) walk() {
 	for level := []string{"."}; len(level) > 0; {
-		parts, below := make([]scan, len(level)), make([][]string, len(level))
+		parts, next := make([]scan, len(level)), make([][]string, len(level))
 		var group errgroup.Group
 		group.SetLimit(parallel)
 		for i, dir := range level {
 			parts[i] = scan{root: s.root, ignore: s.ignore}
 			group.Go(func() error {
-				below[i] = parts[i].enter(dir)
+				next[i] = parts[i].enter(dir)
 				return nil
 			})
 		}
@@ -96,13 +95,13 @@ func (s *scan) walk() {
 			s.files = append(s.files, parts[i].files...)
 			s.problems = append(s.problems, parts[i].problems...)
 		}
-		level = slices.Concat(below...)
+		level = slices.Concat(next...)
 	}
 }
 
 // enter takes what is in a directory. Names are looked up in the directory itself: to go to
 // each from the top costs more than all the rest.
-func (s *scan) enter(dir string) (below []string) {
+func (s *scan) enter(dir string) (dirs []string) {
 	at, err := s.root.OpenRoot(dir)
 	if err != nil {
 		s.problem(dir, "cannot be read: "+reason(err))
@@ -113,26 +112,26 @@ func (s *scan) enter(dir string) (below []string) {
 }
 
 // take adds the files of a directory, and returns the directories in it.
-func (s *scan) take(dir string, at *os.Root) (below []string) {
+func (s *scan) take(dir string, at *os.Root) (dirs []string) {
 	names, err := namesIn(at)
 	if err != nil {
 		s.problem(dir, "cannot be read: "+reason(err))
 		return nil
 	}
 	for _, name := range names {
-		p := path.Join(dir, name)
+		p := below(dir, name)
 		info, err := at.Lstat(name)
 		isDir := err == nil && info.IsDir()
 		switch {
-		case s.ignore.Match(p, isDir):
-		case err == nil && info.Mode()&fs.ModeSymlink != 0 && s.ignore.Match(p, true): // a link named as a directory that is left out
+		case s.ignore.matchIn(dir, name, isDir):
+		case err == nil && info.Mode()&fs.ModeSymlink != 0 && s.ignore.matchIn(dir, name, true): // a link named as a directory that is left out
 		case isDir:
-			below = append(below, p)
+			dirs = append(dirs, p)
 		default:
 			s.add(p, info, err)
 		}
 	}
-	return below
+	return dirs
 }
 
 // namesIn lists a directory, in order. ReadDir would look each name up as well.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/urfave/cli/v2"
 
@@ -101,8 +102,11 @@ func runPush(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	s.keep(cache)
-	if err := s.pushed(state, tag, result); err != nil {
+	var keeping sync.WaitGroup // of 20,000 files either takes as long as a request
+	keeping.Go(func() { s.keep(cache) })
+	err = s.pushed(state, tag, result)
+	keeping.Wait()
+	if err != nil {
 		return err
 	}
 	answer := pushAnswer{
