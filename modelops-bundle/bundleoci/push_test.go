@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -390,5 +391,51 @@ func TestManifestIsGolden(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Errorf("the bundle digest is %s, want %s: the format changed\n%s", ref.Digest, want, b.Manifest)
+	}
+}
+
+// The index does not wait until the registry has taken the last blob: on a slow link that
+// is three journeys more.
+func TestIndexWithLastBlob(t *testing.T) {
+	registry := bundletest.NewRegistry(t)
+	both := make(chan struct{})
+	var begun atomic.Int64
+	registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
+		if req.Method != http.MethodPut || !strings.Contains(req.URL.Path, "/blobs/uploads/") {
+			return false
+		}
+		if begun.Add(1) == 2 {
+			close(both)
+		}
+		select {
+		case <-both:
+			return false
+		case <-req.Context().Done():
+		case <-time.After(10 * time.Second):
+			t.Errorf("%d of two uploads were begun", begun.Load())
+		}
+		http.Error(w, "{}", http.StatusBadRequest)
+		return true
+	})
+	mustPush(t, open(t, registry.Environment(), "seir"), write(t, bundletest.Files{"wire.py": "x = 1\n"}), bundleoci.PushOptions{})
+}
+
+// What a tag resolved to is not fetched again by its digest.
+func TestManifestOnce(t *testing.T) {
+	registry := bundletest.NewRegistry(t)
+	pushed := bundletest.Push(t, registry, "seir", bundletest.Files{"wire.py": "x = 1\n"})
+	repo := open(t, registry.Environment(), "seir")
+	registry.Requests()
+	digest, err := repo.Resolve(t.Context(), "latest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := repo.Fetch(t.Context(), digest)
+	if err != nil || b.Ref != pushed {
+		t.Fatal(b, err)
+	}
+	requests := registry.Requests()
+	if len(requests) != 2 || requests[0] != "GET /v2/seir/manifests/latest" || !strings.HasPrefix(requests[1], "GET /v2/seir/blobs/sha256:") {
+		t.Errorf("requests: %q", requests)
 	}
 }
