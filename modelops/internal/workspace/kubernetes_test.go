@@ -4,6 +4,7 @@ package workspace
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -170,16 +171,99 @@ func stranger(t *testing.T, k *kube.Cluster) {
 	}
 }
 
-// An image that cannot be pulled is said in the cluster's words.
+// What keeps a pod from a node is said in the cluster's words.
 func TestKubernetesStuck(t *testing.T) {
 	cluster := kubetest.Start(t, kubetest.Options{Nodes: 2})
 	k := cluster.Open(t, cluster.Namespace(t))
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-	defer cancel()
-	_, err := Up(ctx, k, objects(t, configured(t, in(k.Namespace, "node_selector: {missing: such}"))), Options{})
-	e := contracts.AsError(err)
+	ctx, enough := context.WithCancelCause(t.Context())
+	defer enough(nil)
+	up := make(chan error, 1)
+	go func() {
+		_, err := Up(ctx, k, objects(t, configured(t, in(k.Namespace, "node_selector: {missing: such}"))), Options{})
+		up <- err
+	}()
+	cluster.Await(t, "a scheduler that no node takes", func() error {
+		if why := reasons(t.Context(), k, Scheduler); why == "" {
+			return errors.New("its pod says nothing")
+		}
+		return nil
+	})
+	enough(context.DeadlineExceeded)
+	e := contracts.AsError(<-up)
 	if e == nil || e.Code != contracts.CodeUnavailable || !strings.Contains(e.Message, "node affinity/selector") {
 		t.Errorf("%+v", e)
+	}
+}
+
+// "up" does not end while there is a pod of an earlier version that is not going, whatever
+// the Deployment says of itself. Here the test is the controllers.
+func TestKubernetesEarlierPod(t *testing.T) {
+	cluster := kubetest.Start(t, kubetest.Options{})
+	k := cluster.Open(t, cluster.Namespace(t))
+	list := objects(t, configured(t, in(k.Namespace, "")))
+	notes, up := make(chan string, 16), make(chan error, 1)
+	go func() {
+		_, err := Up(t.Context(), k, list, Options{Note: func(line string) { notes <- line }})
+		up <- err
+	}()
+	told := func(want string) {
+		t.Helper()
+		for {
+			select {
+			case line := <-notes:
+				if strings.Contains(line, want) {
+					return
+				}
+			case err := <-up:
+				t.Fatalf("it ended without saying %q: %v", want, err)
+			case <-time.After(kubetest.Patience):
+				t.Fatalf("it does not say %q", want)
+			}
+		}
+	}
+	finish := func(d *appsv1.Deployment) {
+		t.Helper()
+		if err := k.Get(t.Context(), d); err != nil {
+			t.Fatal(err)
+		}
+		cluster.Status(t, d, appsv1.DeploymentStatus{ObservedGeneration: d.Generation, Replicas: 1, UpdatedReplicas: 1, ReadyReplicas: 1, AvailableReplicas: 1})
+	}
+	named := func(name string) *appsv1.Deployment {
+		return &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: k.Namespace}}
+	}
+	pod := func(name, version string) *corev1.Pod {
+		t.Helper()
+		d := named(Worker)
+		if err := k.Get(t.Context(), d); err != nil {
+			t.Fatal(err)
+		}
+		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: k.Namespace, Labels: d.Spec.Template.Labels, Annotations: map[string]string{versionAnnotation: version}},
+			Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "worker", Image: workerImage}}}}
+		if version == "" {
+			p.Annotations = d.Spec.Template.Annotations
+		}
+		if err := k.Create(t.Context(), p, kube.ApplyOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	told(Scheduler + ": it is looked at")
+	pod("new", "")
+	ended := pod("ended", "earlier")
+	cluster.Status(t, ended, corev1.PodStatus{Phase: corev1.PodFailed, Reason: "Evicted"})
+	old := pod("old", "earlier")
+	finish(named(Scheduler))
+	finish(named(Worker))
+	told("Pod old is of an earlier version")
+	state, err := Status(t.Context(), k, list)
+	if err != nil || !slices.ContainsFunc(state.Stale, func(s string) bool { return strings.HasPrefix(s, "Pod old ") }) || slices.ContainsFunc(state.Stale, func(s string) bool { return strings.HasPrefix(s, "Pod ended ") }) {
+		t.Errorf("%+v %v", state, err)
+	}
+	if _, err := k.Delete(t.Context(), old); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-up; err != nil {
+		t.Error(err)
 	}
 }
 

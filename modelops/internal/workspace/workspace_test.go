@@ -322,8 +322,35 @@ func TestPod(t *testing.T) {
 			Pod{Phase: "Pending", Why: "0/3 nodes are available"},
 		},
 	} {
-		if diff := cmp.Diff(test.want, podOf(&corev1.Pod{Status: test.status}, workerImage)); diff != "" {
+		asked := &appsv1.Deployment{}
+		asked.Spec.Template.Spec.Containers = []corev1.Container{{Image: workerImage}}
+		if diff := cmp.Diff(test.want, podOf(&corev1.Pod{Status: test.status}, asked)); diff != "" {
 			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
+// A roll-out has ended when no pod of an earlier version counts any more: three new ones
+// with one old among those that run are not three new ones that run.
+func TestRollingOut(t *testing.T) {
+	for name, test := range map[string]struct {
+		wanted   int32
+		observed int64
+		status   appsv1.DeploymentStatus
+		want     string
+	}{
+		"new":                  {1, 1, appsv1.DeploymentStatus{}, "looked at"},
+		"surge":                {3, 2, appsv1.DeploymentStatus{Replicas: 4, UpdatedReplicas: 1, AvailableReplicas: 3}, "1 of 3 pods are of the new version"},
+		"old is left":          {3, 2, appsv1.DeploymentStatus{Replicas: 4, UpdatedReplicas: 3, AvailableReplicas: 3}, "1 pods of an earlier version"},
+		"old one, all new run": {3, 2, appsv1.DeploymentStatus{Replicas: 4, UpdatedReplicas: 3, AvailableReplicas: 4}, "1 pods of an earlier version"},
+		"not ready":            {3, 2, appsv1.DeploymentStatus{Replicas: 3, UpdatedReplicas: 3, AvailableReplicas: 2}, "2 of 3 pods run"},
+		"none wanted":          {0, 2, appsv1.DeploymentStatus{}, ""},
+		"done":                 {3, 2, appsv1.DeploymentStatus{Replicas: 3, UpdatedReplicas: 3, AvailableReplicas: 3}, ""},
+	} {
+		d := &appsv1.Deployment{Spec: appsv1.DeploymentSpec{Replicas: &test.wanted}, Status: test.status}
+		d.Generation, d.Status.ObservedGeneration = 2, test.observed
+		if got := rollingOut(d); !strings.Contains(got, test.want) || (got == "") != (test.want == "") {
+			t.Errorf("%s: %q, want %q", name, got, test.want)
 		}
 	}
 }
@@ -336,6 +363,7 @@ func TestStale(t *testing.T) {
 		"Pod p runs sha256:0000": {Digest: "sha256:0000", Speaks: contracts.ContractVersion},
 		"Pod p runs nothing yet": {},
 		" ":                      {Digest: "sha256:0000", Leaving: true},
+		"Pod p is of an earlier version, and runs sha256:1111":                             {Digest: "sha256:1111", Earlier: true},
 		"v9.0.0, which speaks contract 9.1, and this program " + contracts.ContractVersion: {Current: true, Speaks: "9.1", Version: "v9.0.0"},
 	} {
 		pod.Name = "p"
