@@ -111,7 +111,7 @@ func TestKubernetesWorkspace(t *testing.T) {
 	if changes, err = up(t, k, list, Options{}); err != nil || actions(changes)[created] != len(list) {
 		t.Fatal(changes, err)
 	}
-	state, err := Status(t.Context(), k, list)
+	state, err := Status(t.Context(), k, list, &Held{})
 	if err != nil || !state.Installed || len(state.Stale) > 0 || len(state.Components) != 2 || state.Components[1].Running != 1 {
 		t.Fatalf("%+v %v", state, err)
 	}
@@ -126,13 +126,13 @@ func TestKubernetesWorkspace(t *testing.T) {
 	}
 	const newer = "registry.example.org/modelops-worker@sha256:5555555555555555555555555555555555555555555555555555555555555555"
 	next := objects(t, configured(t, "worker_image: "+newer+"\nnetwork_policy: false"))
-	if state, err = Status(t.Context(), k, next); err != nil || !slices.ContainsFunc(state.Stale, func(s string) bool { return strings.Contains(s, workerImage) }) {
+	if state, err = Status(t.Context(), k, next, &Held{}); err != nil || !slices.ContainsFunc(state.Stale, func(s string) bool { return strings.Contains(s, workerImage) }) {
 		t.Errorf("%+v %v", state, err)
 	}
 	if changes, err = up(t, k, next, Options{}); err != nil || actions(changes)[deleted] != 1 || actions(changes)[updated] != 1 {
 		t.Errorf("%v %v", changes, err)
 	}
-	if state, err = Status(t.Context(), k, next); err != nil || len(state.Stale) > 0 || state.Components[1].Running != 3 || state.Components[1].Image != newer {
+	if state, err = Status(t.Context(), k, next, &Held{}); err != nil || len(state.Stale) > 0 || state.Components[1].Running != 3 || state.Components[1].Image != newer {
 		t.Errorf("%+v %v", state, err)
 	}
 	stranger(t, k)
@@ -255,7 +255,7 @@ func TestKubernetesEarlierPod(t *testing.T) {
 	finish(named(Scheduler))
 	finish(named(Worker))
 	told("Pod old is of an earlier version")
-	state, err := Status(t.Context(), k, list)
+	state, err := Status(t.Context(), k, list, &Held{})
 	if err != nil || !slices.ContainsFunc(state.Stale, func(s string) bool { return strings.HasPrefix(s, "Pod old ") }) || slices.ContainsFunc(state.Stale, func(s string) bool { return strings.HasPrefix(s, "Pod ended ") }) {
 		t.Errorf("%+v %v", state, err)
 	}
@@ -267,80 +267,203 @@ func TestKubernetesEarlierPod(t *testing.T) {
 	}
 }
 
-// The certificate in the cluster is kept while it is good, also by somebody else who asks;
-// one that soon ends or is damaged is replaced, and one that others put there is theirs.
-func TestKubernetesCertificate(t *testing.T) {
+// certifying is a workspace's certificate in a cluster without controllers.
+type certifying struct {
+	t    *testing.T
+	k    *kube.Cluster
+	spec Spec
+}
+
+func newCertifying(t *testing.T) *certifying {
+	t.Helper()
 	cluster := kubetest.Start(t, kubetest.Options{})
 	k := cluster.Open(t, cluster.Namespace(t))
 	spec, err := NewSpec(configured(t, "namespace: "+k.Namespace), environment(t))
 	if err != nil {
 		t.Fatal(err)
 	}
+	return &certifying{t, k, spec}
+}
+
+// certified is what "up" does about the certificate at a time.
+func (c *certifying) certified(at time.Time, asked bool) (*certificate.Shared, *Held) {
+	c.t.Helper()
+	held, err := c.spec.Certify(c.t.Context(), c.k, at)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if err := c.spec.Renew(held, at, asked); err != nil {
+		c.t.Fatal(err)
+	}
+	return c.spec.Certificate, held
+}
+
+func (c *certifying) apply(o kube.Object) {
+	c.t.Helper()
+	applied, ok := o.DeepCopyObject().(kube.Object)
+	if !ok {
+		c.t.Fatal("an object's copy is one")
+	}
+	applied.GetObjectKind().SetGroupVersionKind(kube.Kind(o))
+	if err := c.k.Apply(c.t.Context(), applied, kube.ApplyOptions{Force: true}); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// driver is a pod of a job's driver that begins now.
+func (c *certifying) driver(name string) *corev1.Pod {
+	c.t.Helper()
+	template := c.spec.driver("digest").Template
+	template.Spec.ServiceAccountName = ""
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: c.k.Namespace, Labels: template.Labels}, Spec: template.Spec}
+	if err := c.k.Create(c.t.Context(), pod, kube.ApplyOptions{}); err != nil {
+		c.t.Fatal(err)
+	}
+	return pod
+}
+
+// says makes sure that there are words for each that is wanted, and no others.
+func (c *certifying) says(what string, held *Held, want ...string) {
+	c.t.Helper()
+	words := held.Words()
+	for i := range want {
+		if len(words) != len(want) || !strings.Contains(words[i], want[i]) {
+			c.t.Errorf("%s: it says %q, want %q", what, words, want)
+			return
+		}
+	}
+	if len(words) != len(want) {
+		c.t.Errorf("%s: it says %q", what, words)
+	}
+}
+
+// The certificate in the cluster is kept while it is good, also by somebody else who asks;
+// one that is damaged is replaced, and one that soon ends when no driver of a job talks by
+// it, or when that is asked for. Which drivers have to begin anew is said.
+func TestKubernetesCertificate(t *testing.T) {
+	c := newCertifying(t)
 	now := time.Now()
-	certified := func(at time.Time) *certificate.Shared {
-		t.Helper()
-		if err := spec.Certify(t.Context(), k, at); err != nil {
-			t.Fatal(err)
-		}
-		return spec.Certificate
-	}
-	apply := func(o kube.Object) {
-		t.Helper()
-		applied, ok := o.DeepCopyObject().(kube.Object)
-		if !ok {
-			t.Fatal("an object's copy is one")
-		}
-		applied.GetObjectKind().SetGroupVersionKind(kube.Kind(o))
-		if err := k.Apply(t.Context(), applied, kube.ApplyOptions{Force: true}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	first := certified(now)
-	if diff := cmp.Diff(first, certified(now)); diff == "" {
+	due := now.Add(certifiedFor - renewBefore + time.Hour)
+	first, held := c.certified(now, false)
+	if again, _ := c.certified(now, false); cmp.Diff(first, again) == "" {
 		t.Error("what is nowhere is the same twice")
 	}
-	apply(spec.certificate(first))
-	if diff := cmp.Diff(first, certified(now.Add(certifiedFor-renewBefore-time.Hour))); diff != "" {
-		t.Error("one that is good is not kept: ", diff)
+	c.says("a new one", held)
+	c.apply(c.spec.certificate(first))
+	kept, held := c.certified(now.Add(certifiedFor-renewBefore-time.Hour), false)
+	if diff := cmp.Diff(first, kept); diff != "" || !held.Good || held.Until.Sub(now.Add(certifiedFor)).Abs() > time.Minute {
+		t.Errorf("one that is good is not kept: %s %+v", diff, held)
 	}
-	if diff := cmp.Diff(first, certified(now.Add(certifiedFor-renewBefore+time.Hour))); diff == "" {
+	c.says("a good one", held)
+	renewed, held := c.certified(due, false)
+	if cmp.Diff(first, renewed) == "" {
 		t.Error("one that soon ends is kept")
 	}
-	damaged := *first
-	damaged.Certificate = []byte("damaged")
-	apply(spec.certificate(&damaged))
-	if diff := cmp.Diff(&damaged, certified(now)); diff == "" {
-		t.Error("a damaged one is kept")
-	}
+	c.says("without users", held)
 
-	if _, err := k.Delete(t.Context(), spec.certificate(first)); err != nil {
-		t.Fatal(err)
+	driver := c.driver("job-1")
+	kept, held = c.certified(due, false)
+	if diff := cmp.Diff(first, kept); diff != "" {
+		t.Error("one that soon ends is replaced while a driver talks by it: ", diff)
 	}
-	theirs, err := NewCertificate(spec, now)
+	c.says("with a user", held, " ends on "+now.Add(certifiedFor).UTC().Format(time.DateOnly)+", and is not renewed while these use it: Pod job-1. ")
+	renewed, held = c.certified(due, true)
+	if cmp.Diff(first, renewed) == "" {
+		t.Error("it is not renewed when that is asked for")
+	}
+	c.says("renewed all the same", held, "Pod job-1 has an earlier certificate than Secret modelops-tls, until it begins anew: kubectl delete pod job-1 --namespace "+c.k.Namespace)
+
+	later, err := issue(now.Add(time.Minute)) // than the driver began
 	if err != nil {
 		t.Fatal(err)
 	}
-	apply(theirs)
-	if certified(now.Add(certifiedFor-renewBefore+time.Hour)) != nil {
-		t.Error("somebody else's certificate is replaced")
+	c.apply(c.spec.certificate(later))
+	held, err = c.spec.Certify(t.Context(), c.k, now.Add(time.Hour))
+	if err != nil {
+		t.Fatal(err)
 	}
-	rendered, err := Objects(spec) // as those have them who apply them otherwise
+	c.says("found renewed", held, "Pod job-1 has an earlier certificate")
+	state, err := Status(t.Context(), c.k, nil, held)
+	if err != nil || cmp.Diff(held.Words(), state.Stale) != "" {
+		t.Errorf("status does not say so: %+v %v", state, err)
+	}
+
+	damaged := *first
+	damaged.Certificate = []byte("damaged")
+	c.apply(c.spec.certificate(&damaged))
+	if held, err = c.spec.Certify(t.Context(), c.k, now); err != nil {
+		t.Fatal(err)
+	}
+	c.says("damaged", held, "is damaged, or has ended: mops workspace up makes another")
+	renewed, held = c.certified(now, false)
+	if cmp.Diff(&damaged, renewed) == "" {
+		t.Error("a damaged one is kept")
+	}
+	c.says("damaged and renewed", held, "Pod job-1 has an earlier certificate")
+	if _, err := c.k.Delete(t.Context(), driver); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The certificate that others put into the cluster is theirs: it is never replaced, and what
+// there is to be known of it is said.
+func TestKubernetesTheirCertificate(t *testing.T) {
+	c := newCertifying(t)
+	now := time.Now()
+	theirs, err := NewCertificate(c.spec, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.apply(theirs)
+	if shared, held := c.certified(now.Add(certifiedFor-renewBefore+time.Hour), false); shared != nil {
+		t.Error("somebody else's certificate is replaced")
+	} else {
+		c.says("with a year to go", held)
+	}
+	_, held := c.certified(now.Add(certifiedFor-time.Hour), false)
+	c.says("with an hour to go", held, "ends on "+now.Add(certifiedFor).UTC().Format(time.DateOnly)+": it is renewed by who made it")
+	rendered, err := Objects(c.spec) // as those have them who apply them otherwise
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, o := range rendered {
-		apply(o)
+		c.apply(o)
 	}
-	if state, err := Status(t.Context(), k, rendered); err != nil || !state.Installed || len(state.Stale) > 0 {
+	_, held = c.certified(now, false)
+	if state, err := Status(t.Context(), c.k, rendered, held); err != nil || !state.Installed || len(state.Stale) > 0 {
 		t.Errorf("rendered and applied, it is %+v, %v", state, err)
 	}
-	err = spec.Certify(t.Context(), k, now.Add(certifiedFor+time.Hour))
-	if e := contracts.AsError(err); e == nil || e.Code != contracts.CodeConflict || !strings.Contains(e.Hint, "kubectl delete secret modelops-tls") {
-		t.Errorf("somebody else's that has ended: %+v", err)
-	}
-	if stray, err := strays(t.Context(), k, rendered); err != nil || len(stray) > 0 {
+	if stray, err := strays(t.Context(), c.k, rendered); err != nil || len(stray) > 0 {
 		t.Error(stray, err)
 	}
+	for name, at := range map[string]struct {
+		time  time.Time
+		asked bool
+		want  string
+	}{
+		"ended": {now.Add(certifiedFor + time.Hour), false, "no certificate with key and authority that is good now"},
+		"asked": {now, true, "is renewed by who made it"},
+	} {
+		if held, err = c.spec.Certify(t.Context(), c.k, at.time); err != nil {
+			t.Fatal(err)
+		}
+		if name == "ended" {
+			c.says(name, held, "is damaged, or has ended: it is renewed by who made it")
+		}
+		err := c.spec.Renew(held, at.time, at.asked)
+		if e := contracts.AsError(err); e == nil || e.Code != contracts.CodeConflict || !strings.Contains(e.Message, at.want) || !strings.Contains(e.Hint, "kubectl delete secret modelops-tls") {
+			t.Errorf("%s: %+v", name, err)
+		}
+	}
+
+	c.driver("notebook")
+	later, err := NewCertificate(c.spec, now.Add(certificate.ClockSlack+time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.apply(later)
+	_, held = c.certified(now.Add(2*time.Hour), false)
+	c.says("renewed by who made it", held, "Pod notebook has an earlier certificate")
 }
 
 // Who owns a namespace, and not the cluster, has a workspace in it, and its labels stay.

@@ -10,7 +10,6 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
@@ -146,7 +145,7 @@ func (s Spec) disruptionBudget() *policyv1.PodDisruptionBudget {
 // networkPolicy lets the workspace's pods, drivers among them, reach each other, and nobody
 // else reach them: whoever reaches a Dask scheduler runs code on its workers.
 func (s Spec) networkPolicy() *networkingv1.NetworkPolicy {
-	own := &metav1.LabelSelector{MatchLabels: map[string]string{partLabel: part, "app.kubernetes.io/instance": s.Environment.Environment}}
+	own := s.own()
 	return &networkingv1.NetworkPolicy{ObjectMeta: s.meta("modelops-workspace", "workspace"), Spec: networkingv1.NetworkPolicySpec{
 		PodSelector: *own, PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress},
 		Ingress: []networkingv1.NetworkPolicyIngressRule{{From: []networkingv1.NetworkPolicyPeer{{PodSelector: own}}}},

@@ -17,10 +17,11 @@ import (
 
 // State is what runs, against what was asked for.
 type State struct {
-	Namespace  string      `json:"namespace"`
-	Installed  bool        `json:"installed"`
-	Components []Component `json:"components"`
-	Stale      []string    `json:"stale"` // what is not as it was asked for, in words
+	Namespace   string      `json:"namespace"`
+	Installed   bool        `json:"installed"`
+	Components  []Component `json:"components"`
+	Certificate *Held       `json:"certificate"`
+	Stale       []string    `json:"stale"` // what is not as it was asked for, or soon is not, in words
 }
 
 // Component is the scheduler or the workers.
@@ -46,9 +47,9 @@ type Pod struct {
 	Current bool   `json:"current"`                 // it is what was asked for
 }
 
-// Status looks at the workspace that the objects are of.
-func Status(ctx context.Context, c *kube.Cluster, objects []kube.Object) (*State, error) {
-	state := &State{Namespace: c.Namespace, Components: []Component{}, Stale: []string{}}
+// Status looks at the workspace that the objects are of, which has this certificate.
+func Status(ctx context.Context, c *kube.Cluster, objects []kube.Object, held *Held) (*State, error) {
+	state := &State{Namespace: c.Namespace, Components: []Component{}, Certificate: held, Stale: append([]string{}, held.Words()...)}
 	for _, o := range objects {
 		now, err := there(ctx, c, o)
 		if notOurs(o, err) {
