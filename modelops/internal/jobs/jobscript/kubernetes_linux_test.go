@@ -209,15 +209,31 @@ func TestKubernetesCompletes(t *testing.T) {
 	p.until("the Job is gone", func() bool { _, found := p.condition(id, batchv1.JobComplete); return !found })
 }
 
-// A pod that is evicted is told to stop, and the next one runs what is missing; nothing of
-// it is a failure. Meanwhile the job says what happens.
+// A pod that is evicted, or removed by hand, is told to stop, and the next one runs what is
+// missing; nothing of it is a failure. Meanwhile the job says what happens.
 func TestKubernetesEvicted(t *testing.T) {
-	p := newInCluster(t)
+	t.Run("by who drains", func(t *testing.T) {
+		p := newInCluster(t)
+		p.movesOn(t, func(pod string) { p.cluster.Evict(t, p.kube.Namespace, pod) })
+	})
+	t.Run("by hand", func(t *testing.T) {
+		p := newInCluster(t)
+		p.movesOn(t, func(pod string) {
+			if _, err := p.kube.Delete(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: pod, Namespace: p.kube.Namespace}}); err != nil {
+				t.Fatal(err)
+			}
+		})
+	})
+}
+
+// movesOn has a pod of a job go in the midst of it.
+func (p *inCluster) movesOn(t *testing.T, remove func(pod string)) {
+	t.Helper()
 	p.study(80)
 	id := p.submit()
 	before := p.done(id, 4)
 	pod := p.status(id).Cluster.Pod
-	p.cluster.Evict(t, p.kube.Namespace, pod)
+	remove(pod)
 	p.await(id, "on another pod", func(s clusterStatus) bool {
 		if s.State != "RUNNING" && s.State != "SUCCEEDED" {
 			t.Fatalf("evicted, it is %s (%s)", s.State, s.Reason)
