@@ -26,8 +26,8 @@ func workspaceCommand() *cli.Command {
 				Description: "It applies the section workspace of modelops.yaml, waits until the scheduler and the\n" +
 					"workers are those that it says, and takes away what an earlier version had and this one\n" +
 					"has not. Workers that run tasks finish them before they are replaced. A certificate that\n" +
-					"soon ends is renewed when no job's driver runs, or when that is asked for: then those\n" +
-					"drivers are named, and have to begin anew.",
+					"soon ends is renewed when no job's driver runs, or when that is asked for: then what\n" +
+					"jobs run begins again, and they are named.",
 				Flags: []cli.Flag{envFlag(), dryRun, force, &cli.BoolFlag{Name: "renew-certificate", Usage: "have another certificate, although jobs run"}}, Action: onWorkspace("up"),
 			},
 			{

@@ -2,6 +2,7 @@ package workspace
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,12 +36,14 @@ type Held struct {
 	Until  time.Time `json:"until"`  // its end; zero where there is none, or a damaged one
 	Good   bool      `json:"good"`   // pods can talk by it now
 	Theirs bool      `json:"theirs"` // somebody else made it, and renews it
-	Users  []string  `json:"users"`  // the pods that talk by it and that "up" does not make anew, such as drivers of jobs
+	Users  []string  `json:"users"`  // pods that talk by it and that "up" does not make anew, such as drivers of jobs
 
 	namespace string
 	there     bool     // the Secret
 	due       bool     // it is to be renewed
-	earlier   []string // the pods that have the one before it
+	renewed   bool     // it is one that is to be put there
+	drivers   []string // those of the users that read the Secret again when they reach nobody
+	earlier   []string // pods that have the one before it for as long as they run
 }
 
 // Certify gives the spec the certificate that the workspace in the cluster has, or a new one
@@ -82,14 +85,17 @@ func (s *Spec) findUsers(ctx context.Context, c *kube.Cluster, held *Held, made 
 	}
 	for i := range pods.Items {
 		p := &pods.Items[i]
-		ofDeployment := p.Labels[ComponentLabel] == "scheduler" || p.Labels[ComponentLabel] == "worker"
+		component := p.Labels[ComponentLabel]
+		ofDeployment := component == "scheduler" || component == "worker"
 		if isGoing(p) || ofDeployment && !held.Theirs {
 			continue
 		}
 		if !ofDeployment {
 			held.Users = append(held.Users, p.Name)
 		}
-		if p.CreationTimestamp.Time.Before(made.Truncate(time.Second)) {
+		if component == "driver" {
+			held.drivers = append(held.drivers, p.Name)
+		} else if p.CreationTimestamp.Time.Before(made.Truncate(time.Second)) {
 			held.earlier = append(held.earlier, p.Name)
 		}
 	}
@@ -98,16 +104,19 @@ func (s *Spec) findUsers(ctx context.Context, c *kube.Cluster, held *Held, made 
 
 // Renew gives the spec a new certificate when what is held can be used no more, when it is
 // due and has no users, or when somebody asks for it. Scheduler and workers are then made
-// anew; its users talk to nobody until they are.
+// anew, and what tasks run is lost: workers cannot hand it on. Drivers go on, since they read
+// the Secret again; other users have to be made anew.
 func (s *Spec) Renew(held *Held, now time.Time, asked bool) (err error) {
 	switch {
 	case held.Theirs:
 		return held.usable(asked)
-	case !held.there, held.Good && !asked && (!held.due || len(held.Users) > 0):
+	case held.Good && !asked && (!held.due || len(held.Users) > 0):
 		return nil
+	case held.there:
+		s.Certificate, err = issue(now)
 	}
-	s.Certificate, err = issue(now)
-	held.Until, held.Good, held.due, held.earlier = now.Add(certifiedFor), true, false, held.Users
+	held.Until, held.Good, held.due, held.renewed = now.Add(certifiedFor), true, false, true
+	held.earlier = slices.DeleteFunc(slices.Clone(held.Users), func(pod string) bool { return slices.Contains(held.drivers, pod) })
 	return err
 }
 
@@ -134,7 +143,7 @@ func (h *Held) Words() (words []string) {
 		renew = ": it is renewed by who made it"
 	}
 	switch {
-	case !h.there:
+	case !h.there || h.renewed:
 	case !h.Good:
 		words = append(words, the+" is damaged, or has ended"+renew)
 	case h.due && !h.Theirs && len(h.Users) > 0:
@@ -143,8 +152,11 @@ func (h *Held) Words() (words []string) {
 	case h.due:
 		words = append(words, the+" ends on "+end+renew)
 	}
+	if h.renewed && len(h.drivers) > 0 {
+		words = append(words, the+" is another now: what these jobs run begins again, and they go on within minutes, or are to be resumed: Pod "+strings.Join(h.drivers, ", Pod "))
+	}
 	for _, pod := range h.earlier {
-		words = append(words, "Pod "+pod+" has an earlier certificate than Secret "+Certificate+", until it begins anew: kubectl delete pod "+pod+" --namespace "+h.namespace+"; the driver of a job is then made again, and goes on")
+		words = append(words, "Pod "+pod+" has an earlier certificate than Secret "+Certificate+", and has to begin anew: kubectl delete pod "+pod+" --namespace "+h.namespace)
 	}
 	return words
 }

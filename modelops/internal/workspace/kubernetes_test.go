@@ -310,11 +310,11 @@ func (c *certifying) apply(o kube.Object) {
 	}
 }
 
-// driver is a pod of a job's driver that begins now.
-func (c *certifying) driver(name string) *corev1.Pod {
+// pod is one with the workspace's labels, such as a driver's, that begins now.
+func (c *certifying) pod(name, component string) *corev1.Pod {
 	c.t.Helper()
 	template := c.spec.driver("digest").Template
-	template.Spec.ServiceAccountName = ""
+	template.Spec.ServiceAccountName, template.Labels[ComponentLabel] = "", component
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: c.k.Namespace, Labels: template.Labels}, Spec: template.Spec}
 	if err := c.k.Create(c.t.Context(), pod, kube.ApplyOptions{}); err != nil {
 		c.t.Fatal(err)
@@ -338,8 +338,9 @@ func (c *certifying) says(what string, held *Held, want ...string) {
 }
 
 // The certificate in the cluster is kept while it is good, also by somebody else who asks;
-// one that is damaged is replaced, and one that soon ends when no driver of a job talks by
-// it, or when that is asked for. Which drivers have to begin anew is said.
+// one that is damaged is replaced, and one that soon ends when nobody but scheduler and
+// workers talks by it, or when that is asked for. Which jobs it costs something is said, and
+// which pods have to begin anew.
 func TestKubernetesCertificate(t *testing.T) {
 	c := newCertifying(t)
 	now := time.Now()
@@ -361,19 +362,26 @@ func TestKubernetesCertificate(t *testing.T) {
 	}
 	c.says("without users", held)
 
-	driver := c.driver("job-1")
+	c.pod("w-1", "worker")
+	if renewed, held = c.certified(due, false); cmp.Diff(first, renewed) == "" {
+		t.Error("one that soon ends is kept for a worker")
+	}
+	c.says("with a worker", held)
+	c.pod("job-1", "driver")
+	c.pod("notebook", "")
 	kept, held = c.certified(due, false)
 	if diff := cmp.Diff(first, kept); diff != "" {
 		t.Error("one that soon ends is replaced while a driver talks by it: ", diff)
 	}
-	c.says("with a user", held, " ends on "+now.Add(certifiedFor).UTC().Format(time.DateOnly)+", and is not renewed while these use it: Pod job-1. ")
+	c.says("with users", held, " ends on "+now.Add(certifiedFor).UTC().Format(time.DateOnly)+", and is not renewed while these use it: Pod job-1, Pod notebook. ")
+	const job, other = "run begins again, and they go on within minutes, or are to be resumed: Pod job-1", "Pod notebook has an earlier certificate than Secret modelops-tls, and has to begin anew: kubectl delete pod notebook --namespace test-"
 	renewed, held = c.certified(due, true)
 	if cmp.Diff(first, renewed) == "" {
 		t.Error("it is not renewed when that is asked for")
 	}
-	c.says("renewed all the same", held, "Pod job-1 has an earlier certificate than Secret modelops-tls, until it begins anew: kubectl delete pod job-1 --namespace "+c.k.Namespace)
+	c.says("renewed all the same", held, job, other)
 
-	later, err := issue(now.Add(time.Minute)) // than the driver began
+	later, err := issue(now.Add(time.Minute)) // than the pods began
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -382,7 +390,7 @@ func TestKubernetesCertificate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.says("found renewed", held, "Pod job-1 has an earlier certificate")
+	c.says("found renewed", held, other)
 	state, err := Status(t.Context(), c.k, nil, held)
 	if err != nil || cmp.Diff(held.Words(), state.Stale) != "" {
 		t.Errorf("status does not say so: %+v %v", state, err)
@@ -399,10 +407,16 @@ func TestKubernetesCertificate(t *testing.T) {
 	if cmp.Diff(&damaged, renewed) == "" {
 		t.Error("a damaged one is kept")
 	}
-	c.says("damaged and renewed", held, "Pod job-1 has an earlier certificate")
-	if _, err := c.k.Delete(t.Context(), driver); err != nil {
+	c.says("damaged and renewed", held, job, other)
+	if _, err := c.k.Delete(t.Context(), c.spec.certificate(first)); err != nil {
 		t.Fatal(err)
 	}
+	if held, err = c.spec.Certify(t.Context(), c.k, now.Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	c.says("removed", held, other)
+	_, held = c.certified(now.Add(time.Minute), false)
+	c.says("removed and made again", held, job, other)
 }
 
 // The certificate that others put into the cluster is theirs: it is never replaced, and what
@@ -456,14 +470,15 @@ func TestKubernetesTheirCertificate(t *testing.T) {
 		}
 	}
 
-	c.driver("notebook")
+	c.pod("w-1", "worker")
+	c.pod("job-1", "driver")
 	later, err := NewCertificate(c.spec, now.Add(certificate.ClockSlack+time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.apply(later)
 	_, held = c.certified(now.Add(2*time.Hour), false)
-	c.says("renewed by who made it", held, "Pod notebook has an earlier certificate")
+	c.says("renewed by who made it", held, "Pod w-1 has an earlier certificate")
 }
 
 // Who owns a namespace, and not the cluster, has a workspace in it, and its labels stay.
