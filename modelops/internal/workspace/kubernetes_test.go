@@ -5,6 +5,7 @@ package workspace
 import (
 	"context"
 	"errors"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -33,7 +35,28 @@ func in(namespace, line string) string {
 	return "namespace: " + namespace + "\n" + line
 }
 
-// Every variation of the configuration is judged by the API server, strictly.
+// rendered are objects as they are read from what "render" prints.
+func rendered(t *testing.T, list []kube.Object) []kube.Object {
+	t.Helper()
+	text, err := YAML(Documents(list, true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	documents := strings.Split(strings.TrimPrefix(string(text), "---\n"), "---\n")
+	if len(documents) != len(list) {
+		t.Fatalf("%d documents of %d objects", len(documents), len(list))
+	}
+	read := slices.Clone(list)
+	for i := range read {
+		read[i] = reflect.New(reflect.TypeOf(list[i]).Elem()).Interface().(kube.Object)
+		if err := yaml.UnmarshalStrict([]byte(documents[i]), read[i]); err != nil {
+			t.Fatalf("%s: %v", kube.Name(list[i]), err)
+		}
+	}
+	return read
+}
+
+// Every variation of the configuration is judged by the API server, strictly, as rendered.
 func TestKubernetesManifests(t *testing.T) {
 	cluster := kubetest.Start(t, kubetest.Options{})
 	for _, v := range append([]variation{{}}, variations()...) {
@@ -48,7 +71,7 @@ func TestKubernetesManifests(t *testing.T) {
 			}
 		}
 		k := cluster.Open(t, namespace)
-		for _, o := range objects(t, configured(t, line)) {
+		for _, o := range rendered(t, objects(t, configured(t, line))) {
 			if err := k.Apply(t.Context(), o, kube.ApplyOptions{DryRun: true}); err != nil {
 				t.Errorf("%s: %v", v.line, err)
 			}
@@ -436,18 +459,18 @@ func TestKubernetesTheirCertificate(t *testing.T) {
 	}
 	_, held := c.certified(now.Add(certifiedFor-time.Hour), false)
 	c.says("with an hour to go", held, "ends on "+now.Add(certifiedFor).UTC().Format(time.DateOnly)+": it is renewed by who made it")
-	rendered, err := Objects(c.spec) // as those have them who apply them otherwise
+	list, err := Objects(c.spec) // as those have them who apply them otherwise
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, o := range rendered {
+	for _, o := range list {
 		c.apply(o)
 	}
 	_, held = c.certified(now, false)
-	if state, err := Status(t.Context(), c.k, rendered, held); err != nil || !state.Installed || len(state.Stale) > 0 {
+	if state, err := Status(t.Context(), c.k, list, held); err != nil || !state.Installed || len(state.Stale) > 0 {
 		t.Errorf("rendered and applied, it is %+v, %v", state, err)
 	}
-	if stray, err := strays(t.Context(), c.k, rendered); err != nil || len(stray) > 0 {
+	if stray, err := strays(t.Context(), c.k, list); err != nil || len(stray) > 0 {
 		t.Error(stray, err)
 	}
 	for name, at := range map[string]struct {
