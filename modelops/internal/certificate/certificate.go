@@ -68,14 +68,24 @@ func template(name string, now time.Time, long time.Duration) *x509.Certificate 
 	}
 }
 
+// Term is from when until when a certificate with its key, both PEM, is good. An error says
+// that they are damaged, or do not belong together.
+func Term(certificate, key []byte) (from, until time.Time, err error) {
+	pair, err := tls.X509KeyPair(certificate, key)
+	if err != nil {
+		return time.Time{}, time.Time{}, err
+	}
+	return pair.Leaf.NotBefore, pair.Leaf.NotAfter, nil
+}
+
 // Renew is when a certificate with its key, both PEM, is to be replaced: early before its
 // end. Not good says that it is to be replaced now: it is too late for that, or too early for
 // the certificate, or the two are damaged or do not belong together.
 func Renew(certificate, key []byte, now time.Time, early time.Duration) (at time.Time, good bool) {
-	pair, err := tls.X509KeyPair(certificate, key)
+	from, until, err := Term(certificate, key)
 	if err != nil {
 		return time.Time{}, false
 	}
-	at = pair.Leaf.NotAfter.Add(-early)
-	return at, now.Before(at) && !now.Before(pair.Leaf.NotBefore)
+	at = until.Add(-early)
+	return at, now.Before(at) && !now.Before(from)
 }

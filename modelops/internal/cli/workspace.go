@@ -25,8 +25,10 @@ func workspaceCommand() *cli.Command {
 				Name: "up", Usage: "make the cluster have the workspace, and the environment file name it", UsageText: "mops workspace up\nmops workspace up --dry-run",
 				Description: "It applies the section workspace of modelops.yaml, waits until the scheduler and the\n" +
 					"workers are those that it says, and takes away what an earlier version had and this one\n" +
-					"has not. Workers that run tasks finish them before they are replaced.",
-				Flags: []cli.Flag{envFlag(), dryRun, force}, Action: onWorkspace("up"),
+					"has not. Workers that run tasks finish them before they are replaced. A certificate that\n" +
+					"soon ends is renewed when no job's driver runs, or when that is asked for: then what\n" +
+					"jobs run begins again, and they are named.",
+				Flags: []cli.Flag{envFlag(), dryRun, force, &cli.BoolFlag{Name: "renew-certificate", Usage: "have another certificate, although jobs run"}}, Action: onWorkspace("up"),
 			},
 			{
 				Name: "status", Usage: "say what runs, and what is not as it was asked for", UsageText: "mops workspace status",

@@ -106,7 +106,7 @@ func TestKubernetesWatch(t *testing.T) {
 		}
 	}
 	apply("a", "1")
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), kubetest.Patience)
 	defer cancel()
 	var heard []string
 	for event, err := range k.Watch(ctx, &corev1.ConfigMapList{}, kube.Selection{Labels: "app=test"}) {
@@ -213,7 +213,7 @@ func runPod(t *testing.T, k *kube.Cluster, name string) {
 	t.Helper()
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: k.Namespace},
 		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "x"}}}}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), kubetest.Patience)
 	defer cancel()
 	for range k.Watch(ctx, &corev1.ServiceAccountList{}, kube.Selection{Fields: "metadata.name=default"}) {
 		break // the namespace's service account comes a moment after it

@@ -2,6 +2,8 @@ package workspace
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -26,43 +28,141 @@ const (
 const (
 	certifiedFor = 5 * 365 * 24 * time.Hour
 	renewBefore  = 365 * 24 * time.Hour // the end of that
+	endsSoon     = 30 * 24 * time.Hour  // for somebody else's, who may renew theirs as late
 )
 
+// Held is the certificate that a workspace in a cluster has.
+type Held struct {
+	Until  time.Time `json:"until"`  // its end; zero where there is none, or a damaged one
+	Good   bool      `json:"good"`   // pods can talk by it now
+	Theirs bool      `json:"theirs"` // somebody else made it, and renews it
+	Users  []string  `json:"users"`  // pods that talk by it and that "up" does not make anew, such as drivers of jobs
+
+	namespace string
+	there     bool     // the Secret
+	due       bool     // it is to be renewed
+	renewed   bool     // it is one that is to be put there
+	drivers   []string // those of the users that read the Secret again when they reach nobody
+	earlier   []string // pods that have the one before it for as long as they run
+}
+
 // Certify gives the spec the certificate that the workspace in the cluster has, or a new one
-// where it has none or one that is to be renewed. One that somebody else put there is left
-// to them: the spec then has none.
-func (s *Spec) Certify(ctx context.Context, c *kube.Cluster, now time.Time) error {
-	s.Certificate = nil
+// where it has none. One that somebody else put there is left to them: the spec then has
+// none.
+func (s *Spec) Certify(ctx context.Context, c *kube.Cluster, now time.Time) (*Held, error) {
+	held := &Held{Users: []string{}, namespace: s.Namespace()}
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: Certificate, Namespace: s.Namespace()}}
 	err := c.Get(ctx, secret)
-	if e := contracts.AsError(err); e != nil && e.Code != contracts.CodeNotFound {
+	if e := contracts.AsError(err); e != nil && e.Code == contracts.CodeNotFound {
+		if s.Certificate, err = issue(now); err != nil {
+			return nil, err
+		}
+		return held, s.findUsers(ctx, c, held, now)
+	}
+	if err != nil {
+		return nil, err
+	}
+	_, ours := secret.Labels[workspaceLabel]
+	has := &certificate.Shared{Key: secret.Data[corev1.TLSPrivateKeyKey], Certificate: secret.Data[corev1.TLSCertKey], Authority: secret.Data[authorityKey]}
+	made, until, err := certificate.Term(has.Certificate, has.Key)
+	held.there, held.Theirs, held.Until = true, !ours, until
+	held.Good = err == nil && len(has.Authority) > 0 && now.Before(until) && !now.Before(made)
+	if s.Certificate = nil; ours {
+		s.Certificate = has
+		held.due = !now.Before(until.Add(-renewBefore))
+		made = made.Add(certificate.ClockSlack)
+	} else {
+		held.due = !now.Before(until.Add(-endsSoon))
+	}
+	return held, s.findUsers(ctx, c, held, made)
+}
+
+// findUsers fills in the pods that talk by a certificate, which was made at this time.
+func (s *Spec) findUsers(ctx context.Context, c *kube.Cluster, held *Held, made time.Time) error {
+	var pods corev1.PodList
+	if err := c.List(ctx, &pods, kube.Selection{Labels: metav1.FormatLabelSelector(s.own())}); err != nil {
 		return err
 	}
-	if _, ours := secret.Labels[workspaceLabel]; err == nil && !ours {
-		return usable(secret, now)
+	for i := range pods.Items {
+		p := &pods.Items[i]
+		component := p.Labels[ComponentLabel]
+		ofDeployment := component == "scheduler" || component == "worker"
+		if isGoing(p) || ofDeployment && !held.Theirs {
+			continue
+		}
+		if !ofDeployment {
+			held.Users = append(held.Users, p.Name)
+		}
+		if component == "driver" {
+			held.drivers = append(held.drivers, p.Name)
+		} else if p.CreationTimestamp.Time.Before(made.Truncate(time.Second)) {
+			held.earlier = append(held.earlier, p.Name)
+		}
 	}
-	has := &certificate.Shared{Key: secret.Data[corev1.TLSPrivateKeyKey], Certificate: secret.Data[corev1.TLSCertKey], Authority: secret.Data[authorityKey]}
-	if _, good := certificate.Renew(has.Certificate, has.Key, now, renewBefore); good && len(has.Authority) > 0 {
-		s.Certificate = has
+	return nil
+}
+
+// Renew gives the spec a new certificate when what is held can be used no more, when it is
+// due and has no users, or when somebody asks for it. Scheduler and workers are then made
+// anew, and what tasks run is lost: workers cannot hand it on. Drivers go on, since they read
+// the Secret again; other users have to be made anew.
+func (s *Spec) Renew(held *Held, now time.Time, asked bool) (err error) {
+	switch {
+	case held.Theirs:
+		return held.usable(asked)
+	case held.Good && !asked && (!held.due || len(held.Users) > 0):
+		return nil
+	case held.there:
+		s.Certificate, err = issue(now)
+	}
+	held.Until, held.Good, held.due, held.renewed = now.Add(certifiedFor), true, false, true
+	held.earlier = slices.DeleteFunc(slices.Clone(held.Users), func(pod string) bool { return slices.Contains(held.drivers, pod) })
+	return err
+}
+
+// usable is an error where somebody else's certificate is to be renewed, or is no good.
+func (h *Held) usable(asked bool) error {
+	e := &contracts.Error{Code: contracts.CodeConflict, Stage: contracts.StageProvision,
+		Hint: "mend it where it is made, or remove it and have mops workspace up make one: kubectl delete secret " + Certificate + " --namespace " + h.namespace}
+	switch what := "Secret " + Certificate + " is not of this program's making, and "; {
+	case asked:
+		e.Message = what + "is renewed by who made it"
+	case !h.Good:
+		e.Message = what + "has no certificate with key and authority that is good now"
+	default:
 		return nil
 	}
-	s.Certificate, err = issue(now)
-	return err
+	return e
+}
+
+// Words say what is to be known of the certificate, and to be done.
+func (h *Held) Words() (words []string) {
+	the, end := "the certificate in Secret "+Certificate, h.Until.Format(time.DateOnly)
+	renew := ": mops workspace up makes another"
+	if h.Theirs {
+		renew = ": it is renewed by who made it"
+	}
+	switch {
+	case !h.there || h.renewed:
+	case !h.Good:
+		words = append(words, the+" is damaged, or has ended"+renew)
+	case h.due && !h.Theirs && len(h.Users) > 0:
+		words = append(words, the+" ends on "+end+", and is not renewed while these use it: Pod "+strings.Join(h.Users, ", Pod ")+
+			". mops workspace up renews it when they have ended, and with --renew-certificate at once")
+	case h.due:
+		words = append(words, the+" ends on "+end+renew)
+	}
+	if h.renewed && len(h.drivers) > 0 {
+		words = append(words, the+" is another now: what these jobs run begins again, and they go on within minutes, or are to be resumed: Pod "+strings.Join(h.drivers, ", Pod "))
+	}
+	for _, pod := range h.earlier {
+		words = append(words, "Pod "+pod+" has an earlier certificate than Secret "+Certificate+", and has to begin anew: kubectl delete pod "+pod+" --namespace "+h.namespace)
+	}
+	return words
 }
 
 func issue(now time.Time) (*certificate.Shared, error) {
 	return certificate.Issue("modelops workspace", now, certifiedFor)
-}
-
-// usable is an error where pods could not talk by somebody else's certificate.
-func usable(secret *corev1.Secret, now time.Time) error {
-	_, good := certificate.Renew(secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey], now, 0)
-	if good && len(secret.Data[authorityKey]) > 0 {
-		return nil
-	}
-	return &contracts.Error{Code: contracts.CodeConflict, Stage: contracts.StageProvision,
-		Message: "Secret " + Certificate + " is not of this program's making, and has no certificate with key and authority that is good now",
-		Hint:    "mend it where it is made, or remove it and have mops workspace up make one: kubectl delete secret " + Certificate + " --namespace " + secret.Namespace}
 }
 
 // NewCertificate is the Secret with a new certificate, for those who apply the manifests

@@ -11,6 +11,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops/internal/kube"
@@ -213,13 +214,16 @@ func strays(ctx context.Context, c *kube.Cluster, objects []kube.Object) ([]kube
 // and a large image be pulled.
 const rolloutTimeout = 15 * time.Minute
 
+// lookPause is between two looks at what is waited for.
+const lookPause = 500 * time.Millisecond
+
 // await waits until the Deployments are as they were asked for.
 func await(ctx context.Context, c *kube.Cluster, objects []kube.Object, opt Options) error {
 	ctx, cancel := context.WithTimeout(ctx, rolloutTimeout)
 	defer cancel()
 	for _, o := range objects {
 		if d, ok := o.(*appsv1.Deployment); ok {
-			if err := awaitDeployment(ctx, c, d.Name, opt.Note); err != nil {
+			if err := awaitDeployment(ctx, c, d, opt.Note); err != nil {
 				return err
 			}
 		}
@@ -227,51 +231,79 @@ func await(ctx context.Context, c *kube.Cluster, objects []kube.Object, opt Opti
 	return nil
 }
 
-func awaitDeployment(ctx context.Context, c *kube.Cluster, name string, note func(string)) error {
+func awaitDeployment(ctx context.Context, c *kube.Cluster, asked *appsv1.Deployment, note func(string)) error {
 	state := ""
-	for event, err := range c.Watch(ctx, &appsv1.DeploymentList{}, kube.Selection{Fields: "metadata.name=" + name}) {
+	err := wait.PollUntilContextCancel(ctx, lookPause, true, func(ctx context.Context) (done bool, err error) {
+		why, err := unfinished(ctx, c, asked)
 		if err != nil {
-			if contracts.AsError(err).Retryable {
-				continue
-			}
-			return err
+			return false, unlessItPasses(err)
 		}
-		d, ok := event.Object.(*appsv1.Deployment)
-		if !ok {
-			continue
-		}
-		if event.Deleted {
-			return &contracts.Error{Code: contracts.CodeConflict, Stage: contracts.StageProvision, Message: "Deployment " + name + " was removed while it was waited for"}
-		}
-		done, why := rolledOut(d)
-		if done {
-			return nil
-		}
-		if why != state && note != nil {
-			note(name + ": " + why)
+		if why != "" && why != state && note != nil {
+			note(asked.Name + ": " + why)
 		}
 		state = why
+		return why == "", nil
+	})
+	if err == nil || ctx.Err() == nil {
+		return err
 	}
 	if cause := context.Cause(ctx); errors.Is(cause, context.Canceled) {
 		return cause
 	}
 	return &contracts.Error{Code: contracts.CodeUnavailable, Stage: contracts.StageProvision, Retryable: true,
-		Message: "Deployment " + name + " did not come up: " + state + reasons(context.WithoutCancel(ctx), c, name), Hint: "mops workspace status says how it is; a second up goes on"}
+		Message: "Deployment " + asked.Name + " did not come up: " + state + reasons(context.WithoutCancel(ctx), c, asked.Name), Hint: "mops workspace status says how it is; a second up goes on"}
 }
 
-// rolledOut says whether all pods are of the version that was asked for, and serve.
-func rolledOut(d *appsv1.Deployment) (done bool, why string) {
+// unlessItPasses is nil for what the next look may find mended.
+func unlessItPasses(err error) error {
+	if contracts.AsError(err).Retryable {
+		return nil
+	}
+	return err
+}
+
+// unfinished is what a Deployment lacks; empty when all of its pods are of the version that
+// was asked for, and serve, but for those that are going. The Deployment's own count comes
+// before its pods: one of the earlier version may be begun when it says that it is done.
+func unfinished(ctx context.Context, c *kube.Cluster, asked *appsv1.Deployment) (why string, err error) {
+	o, err := there(ctx, c, asked)
+	if err != nil {
+		return "", err
+	}
+	now, ok := o.(*appsv1.Deployment)
+	if !ok {
+		return "", &contracts.Error{Code: contracts.CodeConflict, Stage: contracts.StageProvision, Message: kube.Name(asked) + " was removed while it was waited for"}
+	}
+	if why := rollingOut(now); why != "" {
+		return why, nil
+	}
+	pods, err := podsUnder(ctx, c, asked)
+	if err != nil {
+		return "", err
+	}
+	for i := range pods {
+		if p := &pods[i]; isEarlier(p, asked) && !isGoing(p) {
+			return "Pod " + p.Name + " is of an earlier version", nil
+		}
+	}
+	return "", nil
+}
+
+// rollingOut is what a Deployment itself says that it lacks.
+func rollingOut(d *appsv1.Deployment) string {
 	wanted := int32(1)
 	if d.Spec.Replicas != nil {
 		wanted = *d.Spec.Replicas
 	}
-	switch {
-	case d.Status.ObservedGeneration < d.Generation:
-		return false, "it is looked at"
-	case d.Status.UpdatedReplicas < wanted:
-		return false, fmt.Sprintf("%d of %d pods are of the new version", d.Status.UpdatedReplicas, wanted)
-	case d.Status.AvailableReplicas < wanted:
-		return false, fmt.Sprintf("%d of %d pods run", d.Status.AvailableReplicas, wanted)
+	switch s := d.Status; {
+	case s.ObservedGeneration < d.Generation:
+		return "it is looked at"
+	case s.UpdatedReplicas < wanted:
+		return fmt.Sprintf("%d of %d pods are of the new version", s.UpdatedReplicas, wanted)
+	case s.Replicas > s.UpdatedReplicas:
+		return fmt.Sprintf("%d pods of an earlier version are there", s.Replicas-s.UpdatedReplicas)
+	case s.AvailableReplicas < s.UpdatedReplicas:
+		return fmt.Sprintf("%d of %d pods run", s.AvailableReplicas, s.UpdatedReplicas)
 	}
-	return true, ""
+	return ""
 }

@@ -4,6 +4,8 @@ package workspace
 
 import (
 	"context"
+	"errors"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -13,11 +15,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/yaml"
 
 	"github.com/modelops-suite/modelops-go/contracts"
-	"github.com/modelops-suite/modelops-go/modelops/internal/certificate"
 	"github.com/modelops-suite/modelops-go/modelops/internal/kube"
 	"github.com/modelops-suite/modelops-go/modelops/internal/kube/kubetest"
 )
@@ -32,7 +32,28 @@ func in(namespace, line string) string {
 	return "namespace: " + namespace + "\n" + line
 }
 
-// Every variation of the configuration is judged by the API server, strictly.
+// rendered are objects as they are read from what "render" prints.
+func rendered(t *testing.T, list []kube.Object) []kube.Object {
+	t.Helper()
+	text, err := YAML(Documents(list, true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	documents := strings.Split(strings.TrimPrefix(string(text), "---\n"), "---\n")
+	if len(documents) != len(list) {
+		t.Fatalf("%d documents of %d objects", len(documents), len(list))
+	}
+	read := slices.Clone(list)
+	for i := range read {
+		read[i] = reflect.New(reflect.TypeOf(list[i]).Elem()).Interface().(kube.Object)
+		if err := yaml.UnmarshalStrict([]byte(documents[i]), read[i]); err != nil {
+			t.Fatalf("%s: %v", kube.Name(list[i]), err)
+		}
+	}
+	return read
+}
+
+// Every variation of the configuration is judged by the API server, strictly, as rendered.
 func TestKubernetesManifests(t *testing.T) {
 	cluster := kubetest.Start(t, kubetest.Options{})
 	for _, v := range append([]variation{{}}, variations()...) {
@@ -47,7 +68,7 @@ func TestKubernetesManifests(t *testing.T) {
 			}
 		}
 		k := cluster.Open(t, namespace)
-		for _, o := range objects(t, configured(t, line)) {
+		for _, o := range rendered(t, objects(t, configured(t, line))) {
 			if err := k.Apply(t.Context(), o, kube.ApplyOptions{DryRun: true}); err != nil {
 				t.Errorf("%s: %v", v.line, err)
 			}
@@ -110,7 +131,7 @@ func TestKubernetesWorkspace(t *testing.T) {
 	if changes, err = up(t, k, list, Options{}); err != nil || actions(changes)[created] != len(list) {
 		t.Fatal(changes, err)
 	}
-	state, err := Status(t.Context(), k, list)
+	state, err := Status(t.Context(), k, list, &Held{})
 	if err != nil || !state.Installed || len(state.Stale) > 0 || len(state.Components) != 2 || state.Components[1].Running != 1 {
 		t.Fatalf("%+v %v", state, err)
 	}
@@ -125,13 +146,13 @@ func TestKubernetesWorkspace(t *testing.T) {
 	}
 	const newer = "registry.example.org/modelops-worker@sha256:5555555555555555555555555555555555555555555555555555555555555555"
 	next := objects(t, configured(t, "worker_image: "+newer+"\nnetwork_policy: false"))
-	if state, err = Status(t.Context(), k, next); err != nil || !slices.ContainsFunc(state.Stale, func(s string) bool { return strings.Contains(s, workerImage) }) {
+	if state, err = Status(t.Context(), k, next, &Held{}); err != nil || !slices.ContainsFunc(state.Stale, func(s string) bool { return strings.Contains(s, workerImage) }) {
 		t.Errorf("%+v %v", state, err)
 	}
 	if changes, err = up(t, k, next, Options{}); err != nil || actions(changes)[deleted] != 1 || actions(changes)[updated] != 1 {
 		t.Errorf("%v %v", changes, err)
 	}
-	if state, err = Status(t.Context(), k, next); err != nil || len(state.Stale) > 0 || state.Components[1].Running != 3 || state.Components[1].Image != newer {
+	if state, err = Status(t.Context(), k, next, &Held{}); err != nil || len(state.Stale) > 0 || state.Components[1].Running != 3 || state.Components[1].Image != newer {
 		t.Errorf("%+v %v", state, err)
 	}
 	stranger(t, k)
@@ -170,92 +191,105 @@ func stranger(t *testing.T, k *kube.Cluster) {
 	}
 }
 
-// An image that cannot be pulled is said in the cluster's words.
+// What keeps a pod from a node is said in the cluster's words.
 func TestKubernetesStuck(t *testing.T) {
 	cluster := kubetest.Start(t, kubetest.Options{Nodes: 2})
 	k := cluster.Open(t, cluster.Namespace(t))
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-	defer cancel()
-	_, err := Up(ctx, k, objects(t, configured(t, in(k.Namespace, "node_selector: {missing: such}"))), Options{})
-	e := contracts.AsError(err)
+	ctx, enough := context.WithCancelCause(t.Context())
+	defer enough(nil)
+	list := objects(t, configured(t, in(k.Namespace, "node_selector: {missing: such}")))
+	waits, up := make(chan string, 16), make(chan error, 1)
+	go func() {
+		_, err := Up(ctx, k, list, Options{Note: func(line string) { waits <- line }})
+		up <- err
+	}()
+	select {
+	case <-waits:
+	case err := <-up:
+		t.Fatal("it does not wait: ", err)
+	}
+	cluster.Await(t, "a scheduler that no node takes", func() error {
+		if why := reasons(t.Context(), k, Scheduler); why == "" {
+			return errors.New("its pod says nothing")
+		}
+		return nil
+	})
+	enough(context.DeadlineExceeded)
+	e := contracts.AsError(<-up)
 	if e == nil || e.Code != contracts.CodeUnavailable || !strings.Contains(e.Message, "node affinity/selector") {
 		t.Errorf("%+v", e)
 	}
 }
 
-// The certificate in the cluster is kept while it is good, also by somebody else who asks;
-// one that soon ends or is damaged is replaced, and one that others put there is theirs.
-func TestKubernetesCertificate(t *testing.T) {
+// "up" does not end while there is a pod of an earlier version that is not going, whatever
+// the Deployment says of itself. Here the test is the controllers.
+func TestKubernetesEarlierPod(t *testing.T) {
 	cluster := kubetest.Start(t, kubetest.Options{})
 	k := cluster.Open(t, cluster.Namespace(t))
-	spec, err := NewSpec(configured(t, "namespace: "+k.Namespace), environment(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	now := time.Now()
-	certified := func(at time.Time) *certificate.Shared {
+	list := objects(t, configured(t, in(k.Namespace, "")))
+	notes, up := make(chan string, 16), make(chan error, 1)
+	go func() {
+		_, err := Up(t.Context(), k, list, Options{Note: func(line string) { notes <- line }})
+		up <- err
+	}()
+	told := func(want string) {
 		t.Helper()
-		if err := spec.Certify(t.Context(), k, at); err != nil {
+		for {
+			select {
+			case line := <-notes:
+				if strings.Contains(line, want) {
+					return
+				}
+			case err := <-up:
+				t.Fatalf("it ended without saying %q: %v", want, err)
+			case <-time.After(kubetest.Patience):
+				t.Fatalf("it does not say %q", want)
+			}
+		}
+	}
+	finish := func(d *appsv1.Deployment) {
+		t.Helper()
+		if err := k.Get(t.Context(), d); err != nil {
 			t.Fatal(err)
 		}
-		return spec.Certificate
+		cluster.Status(t, d, appsv1.DeploymentStatus{ObservedGeneration: d.Generation, Replicas: 1, UpdatedReplicas: 1, ReadyReplicas: 1, AvailableReplicas: 1})
 	}
-	apply := func(o kube.Object) {
+	named := func(name string) *appsv1.Deployment {
+		return &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: k.Namespace}}
+	}
+	pod := func(name, version string) *corev1.Pod {
 		t.Helper()
-		applied, ok := o.DeepCopyObject().(kube.Object)
-		if !ok {
-			t.Fatal("an object's copy is one")
-		}
-		applied.GetObjectKind().SetGroupVersionKind(kube.Kind(o))
-		if err := k.Apply(t.Context(), applied, kube.ApplyOptions{Force: true}); err != nil {
+		d := named(Worker)
+		if err := k.Get(t.Context(), d); err != nil {
 			t.Fatal(err)
 		}
+		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: k.Namespace, Labels: d.Spec.Template.Labels, Annotations: map[string]string{versionAnnotation: version}},
+			Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "worker", Image: workerImage}}}}
+		if version == "" {
+			p.Annotations = d.Spec.Template.Annotations
+		}
+		if err := k.Create(t.Context(), p, kube.ApplyOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		return p
 	}
-	first := certified(now)
-	if diff := cmp.Diff(first, certified(now)); diff == "" {
-		t.Error("what is nowhere is the same twice")
+	told(Scheduler + ": it is looked at")
+	pod("new", "")
+	ended := pod("ended", "earlier")
+	cluster.Status(t, ended, corev1.PodStatus{Phase: corev1.PodFailed, Reason: "Evicted"})
+	old := pod("old", "earlier")
+	finish(named(Scheduler))
+	finish(named(Worker))
+	told("Pod old is of an earlier version")
+	state, err := Status(t.Context(), k, list, &Held{})
+	if err != nil || !slices.ContainsFunc(state.Stale, func(s string) bool { return strings.HasPrefix(s, "Pod old ") }) || slices.ContainsFunc(state.Stale, func(s string) bool { return strings.HasPrefix(s, "Pod ended ") }) {
+		t.Errorf("%+v %v", state, err)
 	}
-	apply(spec.certificate(first))
-	if diff := cmp.Diff(first, certified(now.Add(certifiedFor-renewBefore-time.Hour))); diff != "" {
-		t.Error("one that is good is not kept: ", diff)
-	}
-	if diff := cmp.Diff(first, certified(now.Add(certifiedFor-renewBefore+time.Hour))); diff == "" {
-		t.Error("one that soon ends is kept")
-	}
-	damaged := *first
-	damaged.Certificate = []byte("damaged")
-	apply(spec.certificate(&damaged))
-	if diff := cmp.Diff(&damaged, certified(now)); diff == "" {
-		t.Error("a damaged one is kept")
-	}
-
-	if _, err := k.Delete(t.Context(), spec.certificate(first)); err != nil {
+	if _, err := k.Delete(t.Context(), old); err != nil {
 		t.Fatal(err)
 	}
-	theirs, err := NewCertificate(spec, now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	apply(theirs)
-	if certified(now.Add(certifiedFor-renewBefore+time.Hour)) != nil {
-		t.Error("somebody else's certificate is replaced")
-	}
-	rendered, err := Objects(spec) // as those have them who apply them otherwise
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, o := range rendered {
-		apply(o)
-	}
-	if state, err := Status(t.Context(), k, rendered); err != nil || !state.Installed || len(state.Stale) > 0 {
-		t.Errorf("rendered and applied, it is %+v, %v", state, err)
-	}
-	err = spec.Certify(t.Context(), k, now.Add(certifiedFor+time.Hour))
-	if e := contracts.AsError(err); e == nil || e.Code != contracts.CodeConflict || !strings.Contains(e.Hint, "kubectl delete secret modelops-tls") {
-		t.Errorf("somebody else's that has ended: %+v", err)
-	}
-	if stray, err := strays(t.Context(), k, rendered); err != nil || len(stray) > 0 {
-		t.Error(stray, err)
+	if err := <-up; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -2,6 +2,7 @@ package workspace
 
 import (
 	_ "embed"
+	"encoding/json"
 	"strconv"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -9,7 +10,6 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
@@ -89,10 +89,10 @@ func (s Spec) scheduler() *appsv1.Deployment {
 		{Name: "scaler", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: scaler}}}},
 	}
 	s.withCertificate(&template)
-	return &appsv1.Deployment{ObjectMeta: s.meta(Scheduler, "scheduler"), Spec: appsv1.DeploymentSpec{
-		Replicas: new(int32(1)), Selector: s.pick("scheduler"), Template: template,
+	return s.deployment(Scheduler, "scheduler", template, appsv1.DeploymentSpec{
+		Replicas: new(int32(1)),
 		Strategy: appsv1.DeploymentStrategy{Type: appsv1.RecreateDeploymentStrategyType}, // two would not know of each other
-	}}
+	})
 }
 
 func (s Spec) service() *corev1.Service {
@@ -118,9 +118,21 @@ func (s Spec) worker(digest string) *appsv1.Deployment {
 	template.Spec.Containers = []corev1.Container{c}
 	s.withCertificate(&template)
 	template.Spec.TerminationGracePeriodSeconds = new(60*s.Config.GraceMinutes + 30) // and as long as the image needs to close
-	return &appsv1.Deployment{ObjectMeta: s.meta(Worker, "worker"), Spec: appsv1.DeploymentSpec{
-		Selector: s.pick("worker"), Template: template, RevisionHistoryLimit: new(int32(3)),
-	}}
+	return s.deployment(Worker, "worker", template, appsv1.DeploymentSpec{RevisionHistoryLimit: new(int32(3))})
+}
+
+// versionAnnotation of a pod is the digest of all that was asked for when it was made: by it
+// a pod of an earlier version is known.
+const versionAnnotation = "modelops.io/version"
+
+func (s Spec) deployment(name, component string, template corev1.PodTemplateSpec, spec appsv1.DeploymentSpec) *appsv1.Deployment {
+	whole, err := json.Marshal(template)
+	if err != nil {
+		panic(err) // types of k8s.io/api are all convertible
+	}
+	template.Annotations[versionAnnotation] = digestOf(map[string][]byte{"template": whole})
+	spec.Selector, spec.Template = s.pick(component), template
+	return &appsv1.Deployment{ObjectMeta: s.meta(name, component), Spec: spec}
 }
 
 // disruptionBudget has who empties nodes wait for one worker after the other.
@@ -133,7 +145,7 @@ func (s Spec) disruptionBudget() *policyv1.PodDisruptionBudget {
 // networkPolicy lets the workspace's pods, drivers among them, reach each other, and nobody
 // else reach them: whoever reaches a Dask scheduler runs code on its workers.
 func (s Spec) networkPolicy() *networkingv1.NetworkPolicy {
-	own := &metav1.LabelSelector{MatchLabels: map[string]string{partLabel: part, "app.kubernetes.io/instance": s.Environment.Environment}}
+	own := s.own()
 	return &networkingv1.NetworkPolicy{ObjectMeta: s.meta("modelops-workspace", "workspace"), Spec: networkingv1.NetworkPolicySpec{
 		PodSelector: *own, PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress},
 		Ingress: []networkingv1.NetworkPolicyIngressRule{{From: []networkingv1.NetworkPolicyPeer{{PodSelector: own}}}},

@@ -2,11 +2,13 @@ package workspace
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops/internal/kube"
@@ -54,19 +56,18 @@ func Gone(ctx context.Context, c *kube.Cluster, changes []Change) error {
 		return nil
 	}
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: c.Namespace}}
-	for deadline := time.Now().Add(removeTimeout); time.Now().Before(deadline); {
+	err := wait.PollUntilContextTimeout(ctx, lookPause, removeTimeout, true, func(ctx context.Context) (gone bool, err error) {
 		now, err := there(ctx, c, namespace)
-		if now == nil && err == nil {
-			return nil
+		if err != nil {
+			return false, unlessItPasses(err)
 		}
-		if err != nil && !contracts.AsError(err).Retryable {
-			return err
-		}
-		select {
-		case <-time.After(time.Second):
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+		return now == nil, nil
+	})
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err == nil || !errors.Is(err, context.DeadlineExceeded) {
+		return err
 	}
 	return &contracts.Error{Code: contracts.CodeUnavailable, Stage: contracts.StageProvision, Retryable: true,
 		Message: "namespace " + c.Namespace + " is still being removed", Hint: "kubectl get namespace " + c.Namespace + " -o yaml says what holds it"}

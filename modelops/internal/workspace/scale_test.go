@@ -65,7 +65,7 @@ func TestKubernetesScale(t *testing.T) {
 	s := &scaling{t: t, k: cluster.Open(t, cluster.Namespace(t)), dir: t.TempDir()}
 	s.install()
 	s.startScheduler(cluster)
-	s.refusesStrangers()
+	s.refusesStrangers(cluster)
 	lines, input := s.startClient()
 	expect(t, lines, "submitted")
 	s.awaitSize(3) // four tasks, and three at most
@@ -172,7 +172,7 @@ func (s *scaling) tls() []string {
 
 // refusesStrangers waits until the scheduler listens, and sees it close on one without a
 // certificate and on one with another, and speak to one with its own.
-func (s *scaling) refusesStrangers() {
+func (s *scaling) refusesStrangers(cluster *kubetest.Cluster) {
 	s.t.Helper()
 	load := func(shared *certificate.Shared) []tls.Certificate {
 		pair, err := tls.X509KeyPair(shared.Certificate, shared.Key)
@@ -195,20 +195,13 @@ func (s *scaling) refusesStrangers() {
 			return err
 		}
 		defer func() { _ = conn.Close() }()
-		if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		if err := conn.SetDeadline(time.Now().Add(kubetest.Patience)); err != nil {
 			return err
 		}
 		_, err = tls.Client(conn, &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true, Certificates: certificates}).Read(make([]byte, 1)) // Dask speaks first
 		return err
 	}
-	for deadline := time.Now().Add(patience); ; <-time.After(100 * time.Millisecond) {
-		if err = speaks(load(own)); err == nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			s.t.Fatal(err)
-		}
-	}
+	cluster.Await(s.t, "the scheduler", func() error { return speaks(load(own)) })
 	for name, certificates := range map[string][]tls.Certificate{"none": nil, "another": load(other)} {
 		err := speaks(certificates)
 		if alert, ok := errors.AsType[*net.OpError](err); !ok || alert.Op != "remote error" {
@@ -277,9 +270,6 @@ func (s *scaling) startClient() (<-chan string, io.Closer) {
 	return lines, input
 }
 
-// patience bounds what is waited for, on a busy machine.
-const patience = 3 * time.Minute
-
 func expect(t *testing.T, lines <-chan string, prefix string) string {
 	t.Helper()
 	select {
@@ -288,7 +278,7 @@ func expect(t *testing.T, lines <-chan string, prefix string) string {
 			t.Fatalf("the client says %q, want %s", line, prefix)
 		}
 		return line
-	case <-time.After(patience):
+	case <-time.After(kubetest.Patience):
 		t.Fatalf("the client does not say %s", prefix)
 	}
 	return ""
@@ -304,7 +294,7 @@ func (s *scaling) release(number int) {
 
 func (s *scaling) awaitSize(want int32) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(s.t.Context(), kubetest.Patience)
 	defer cancel()
 	last := int32(-1)
 	for event, err := range s.k.Watch(ctx, &appsv1.DeploymentList{}, kube.Selection{Fields: "metadata.name=" + Worker}) {

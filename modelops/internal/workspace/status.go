@@ -17,10 +17,11 @@ import (
 
 // State is what runs, against what was asked for.
 type State struct {
-	Namespace  string      `json:"namespace"`
-	Installed  bool        `json:"installed"`
-	Components []Component `json:"components"`
-	Stale      []string    `json:"stale"` // what is not as it was asked for, in words
+	Namespace   string      `json:"namespace"`
+	Installed   bool        `json:"installed"`
+	Components  []Component `json:"components"`
+	Certificate *Held       `json:"certificate"`
+	Stale       []string    `json:"stale"` // what is not as it was asked for, or soon is not, in words
 }
 
 // Component is the scheduler or the workers.
@@ -41,13 +42,14 @@ type Pod struct {
 	Version string `json:"bundle_worker,omitempty"` // the version of bundle-worker in it
 	Speaks  string `json:"contract,omitempty"`      // the version of the contract that it speaks
 	Why     string `json:"message,omitempty"`       // why it does not run
-	Leaving bool   `json:"leaving,omitempty"`       // it finishes what it runs, and goes
+	Earlier bool   `json:"earlier,omitempty"`       // it was begun as something else was asked for
+	Leaving bool   `json:"leaving,omitempty"`       // it finishes what it runs, and goes; or has ended
 	Current bool   `json:"current"`                 // it is what was asked for
 }
 
-// Status looks at the workspace that the objects are of.
-func Status(ctx context.Context, c *kube.Cluster, objects []kube.Object) (*State, error) {
-	state := &State{Namespace: c.Namespace, Components: []Component{}, Stale: []string{}}
+// Status looks at the workspace that the objects are of, which has this certificate.
+func Status(ctx context.Context, c *kube.Cluster, objects []kube.Object, held *Held) (*State, error) {
+	state := &State{Namespace: c.Namespace, Components: []Component{}, Certificate: held, Stale: append([]string{}, held.Words()...)}
 	for _, o := range objects {
 		now, err := there(ctx, c, o)
 		if notOurs(o, err) {
@@ -112,14 +114,14 @@ func look(ctx context.Context, c *kube.Cluster, asked *appsv1.Deployment, o kube
 	} else if changed {
 		stale = append(stale, kube.Name(asked)+" is not what the configuration says")
 	}
-	var pods corev1.PodList
-	if err := c.List(ctx, &pods, kube.Selection{Labels: metav1.FormatLabelSelector(asked.Spec.Selector)}); err != nil {
+	pods, err := podsUnder(ctx, c, asked)
+	if err != nil {
 		return nil, nil, err
 	}
-	for i := range pods.Items {
-		pod := podOf(&pods.Items[i], image)
+	for i := range pods {
+		pod := podOf(&pods[i], asked)
 		component.Pods = append(component.Pods, pod)
-		if serves(&pods.Items[i]) {
+		if serves(&pods[i]) {
 			component.Running++
 		}
 		stale = append(stale, pod.stale()...)
@@ -127,9 +129,30 @@ func look(ctx context.Context, c *kube.Cluster, asked *appsv1.Deployment, o kube
 	return component, stale, nil
 }
 
+// podsUnder are the pods of a Deployment.
+func podsUnder(ctx context.Context, c *kube.Cluster, d *appsv1.Deployment) ([]corev1.Pod, error) {
+	var pods corev1.PodList
+	err := c.List(ctx, &pods, kube.Selection{Labels: metav1.FormatLabelSelector(d.Spec.Selector)})
+	return pods.Items, err
+}
+
+// isEarlier says whether a pod was made of something else than what is asked for now.
+func isEarlier(p *corev1.Pod, asked *appsv1.Deployment) bool {
+	return p.Annotations[versionAnnotation] != asked.Spec.Template.Annotations[versionAnnotation]
+}
+
+// isGoing says whether a pod counts no more.
+func isGoing(p *corev1.Pod) bool {
+	return p.DeletionTimestamp != nil || p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
+}
+
 // stale says what of a pod is not as it was asked for.
 func (p Pod) stale() (words []string) {
-	if !p.Current && !p.Leaving {
+	switch {
+	case p.Leaving:
+	case p.Earlier && p.Digest != "":
+		words = append(words, fmt.Sprintf("Pod %s is of an earlier version, and runs %s", p.Name, p.Digest))
+	case !p.Current:
 		words = append(words, fmt.Sprintf("Pod %s runs %s", p.Name, orNothing(p.Digest)))
 	}
 	if major, _, _ := strings.Cut(contracts.ContractVersion, "."); p.Speaks != "" && !strings.HasPrefix(p.Speaks, major+".") {
@@ -152,9 +175,9 @@ func orNothing(digest string) string {
 	return digest
 }
 
-// podOf says how a pod is. image is the one that was asked for.
-func podOf(p *corev1.Pod, image string) Pod {
-	pod := Pod{Name: p.Name, Node: p.Spec.NodeName, Phase: string(p.Status.Phase), Leaving: p.DeletionTimestamp != nil, Why: whyNot(p)}
+// podOf says how a pod is, of a Deployment as it is asked for.
+func podOf(p *corev1.Pod, asked *appsv1.Deployment) Pod {
+	pod := Pod{Name: p.Name, Node: p.Spec.NodeName, Phase: string(p.Status.Phase), Earlier: isEarlier(p, asked), Leaving: isGoing(p), Why: whyNot(p)}
 	for _, status := range p.Status.ContainerStatuses {
 		_, pod.Digest, _ = strings.Cut(status.ImageID, "@")
 	}
@@ -164,8 +187,8 @@ func podOf(p *corev1.Pod, image string) Pod {
 			pod.Version, pod.Speaks = version.Version, version.Contract
 		}
 	}
-	_, wanted, _ := strings.Cut(image, "@")
-	pod.Current = pod.Digest == wanted
+	_, wanted, _ := strings.Cut(asked.Spec.Template.Spec.Containers[0].Image, "@")
+	pod.Current = pod.Digest == wanted && !pod.Earlier
 	return pod
 }
 

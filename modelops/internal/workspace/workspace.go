@@ -197,6 +197,11 @@ func (s Spec) pick(component string) *metav1.LabelSelector {
 	}}
 }
 
+// own selects all pods of the workspace, drivers of jobs and what others label so included.
+func (s Spec) own() *metav1.LabelSelector {
+	return &metav1.LabelSelector{MatchLabels: map[string]string{partLabel: part, "app.kubernetes.io/instance": s.Environment.Environment}}
+}
+
 // mounted is the environment file as pods have it: of the cluster's own place, and without
 // what only says when it was written.
 func (s Spec) mounted() ([]byte, error) {

@@ -89,9 +89,15 @@ func text(t testing.TB, o kube.Object) string {
 // the manifests must then say so.
 type variation struct {
 	line string // of YAML
-	in   string // the object, as [kube.Name] says it
-	want string // in its JSON
+	in   string // the objects, as [kube.Name] says them, with commas between
+	want string // in the JSON of each
 }
+
+// The objects that pods are made of.
+const (
+	allPods   = "Deployment modelops-scheduler, Deployment modelops-worker, PodTemplate modelops-driver"
+	nodesPods = "Deployment modelops-worker, PodTemplate modelops-driver" // that have an environment file
+)
 
 func variations() []variation {
 	const other = "other.example.org/image@sha256:4444444444444444444444444444444444444444444444444444444444444444"
@@ -101,24 +107,29 @@ func variations() []variation {
 		{"scheduler_image: " + other, "Deployment modelops-scheduler", `"image":"` + other},
 		{"worker_image: " + other, "Deployment modelops-worker", `"image":"` + other},
 		{"driver_image: " + other, "PodTemplate modelops-driver", `"image":"` + other},
-		{"image_pull_policy: Always", "Deployment modelops-worker", `"imagePullPolicy":"Always"`},
-		{"image_pull_secret: login", "PodTemplate modelops-driver", `"imagePullSecrets":[{"name":"login"}]`},
+		{"image_pull_policy: Always", allPods, `"imagePullPolicy":"Always"`},
+		{"image_pull_secret: login", allPods, `"imagePullSecrets":[{"name":"login"}]`},
 		{"min_workers: 2", "Deployment modelops-scheduler", `{"name":"MODELOPS_MIN_WORKERS","value":"2"}`},
 		{"max_workers: 40", "Deployment modelops-scheduler", `{"name":"MODELOPS_MAX_WORKERS","value":"40"}`},
 		{"idle_minutes: 3", "Deployment modelops-scheduler", `{"name":"MODELOPS_IDLE_SECONDS","value":"180"}`},
 		{"grace_minutes: 90", "Deployment modelops-worker", `"terminationGracePeriodSeconds":5430`},
 		{`worker_cpu: "6"`, "Deployment modelops-worker", `"--nthreads","6"`},
-		{"worker_memory: 16Gi", "Deployment modelops-worker", `"limits":{"memory":"16Gi"}`},
+		{`worker_cpu: "6"`, "Deployment modelops-worker", `"cores=6 memory=`},
+		{`worker_cpu: "6"`, "Deployment modelops-worker", `"requests":{"cpu":"6",`},
+		{`worker_cpu: "6"`, "Deployment modelops-scheduler", `{"name":"MODELOPS_WORKER_THREADS","value":"6"}`},
+		{"worker_memory: 16Gi", "Deployment modelops-worker", `"limits":{"memory":"16Gi"},"requests":{"cpu":"2","memory":"16Gi"}`},
+		{"worker_memory: 16Gi", "Deployment modelops-worker", ` memory=17179869184"`},
 		{"scheduler_cpu: 300m", "Deployment modelops-scheduler", `"cpu":"300m"`},
 		{"scheduler_memory: 3Gi", "Deployment modelops-scheduler", `"limits":{"memory":"3Gi"}`},
 		{"driver_cpu: 700m", "PodTemplate modelops-driver", `"cpu":"700m"`},
 		{"driver_memory: 5Gi", "PodTemplate modelops-driver", `"limits":{"memory":"5Gi"}`},
 		{"cache: pod", "Namespace modelops-dask-dev", `"pod-security.kubernetes.io/enforce":"restricted"`},
 		{"cache_path: /mnt/models", "Deployment modelops-worker", `"hostPath":{"path":"/mnt/models/modelops-dask-dev"`},
-		{"node_selector: {kubernetes.io/arch: amd64}", "Deployment modelops-worker", `"nodeSelector":{"kubernetes.io/arch":"amd64"}`},
-		{`tolerations: ["gpu=yes:NoExecute"]`, "PodTemplate modelops-driver", `{"effect":"NoExecute","key":"gpu","operator":"Equal","value":"yes"}`},
-		{"priority_class: batch", "Deployment modelops-worker", `"priorityClassName":"batch"`},
-		{"identity_client_id: 3f2504e0-4f89-41d3-9a0c-0305e82c3303", "ServiceAccount modelops-worker", `"azure.workload.identity/client-id":"3f2504e0-4f89-41d3-9a0c-0305e82c3303"`},
+		{"node_selector: {kubernetes.io/arch: amd64}", allPods, `"nodeSelector":{"kubernetes.io/arch":"amd64"}`},
+		{`tolerations: ["gpu=yes:NoExecute"]`, allPods, `{"effect":"NoExecute","key":"gpu","operator":"Equal","value":"yes"}`},
+		{"priority_class: batch", allPods, `"priorityClassName":"batch"`},
+		{"identity_client_id: 3f2504e0-4f89-41d3-9a0c-0305e82c3303", nodesPods, `"azure.workload.identity/use":"true"`},
+		{"identity_client_id: 3f2504e0-4f89-41d3-9a0c-0305e82c3303", "ServiceAccount modelops-worker, ServiceAccount modelops-driver", `"azure.workload.identity/client-id":"3f2504e0-4f89-41d3-9a0c-0305e82c3303"`},
 		{"network_policy: false", "", ""}, // see below
 	}
 }
@@ -133,15 +144,17 @@ func TestEveryKeyReachesItsManifest(t *testing.T) {
 	for _, v := range variations() {
 		key, _, _ := strings.Cut(v.line, ":")
 		tried["workspace."+key] = true
-		found, different := v.in == "", v.in == ""
-		for _, o := range objects(t, configured(t, v.line)) {
-			if kube.Name(o) == v.in {
-				found = strings.Contains(text(t, o), v.want)
-			}
-			different = different || plain[kube.Name(o)] != text(t, o)
+		if v.in == "" {
+			continue
 		}
-		if !found || !different || v.in != "" && strings.Contains(plain[v.in], v.want) {
-			t.Errorf("%s: %s does not say %s, or says it anyway", v.line, v.in, v.want)
+		got := map[string]string{}
+		for _, o := range objects(t, configured(t, v.line)) {
+			got[kube.Name(o)] = text(t, o)
+		}
+		for name := range strings.SplitSeq(v.in, ", ") {
+			if !strings.Contains(got[name], v.want) || strings.Contains(plain[name], v.want) {
+				t.Errorf("%s: %s does not say %s, or says it anyway", v.line, name, v.want)
+			}
 		}
 	}
 	for _, key := range config.Keys() {
@@ -322,8 +335,35 @@ func TestPod(t *testing.T) {
 			Pod{Phase: "Pending", Why: "0/3 nodes are available"},
 		},
 	} {
-		if diff := cmp.Diff(test.want, podOf(&corev1.Pod{Status: test.status}, workerImage)); diff != "" {
+		asked := &appsv1.Deployment{}
+		asked.Spec.Template.Spec.Containers = []corev1.Container{{Image: workerImage}}
+		if diff := cmp.Diff(test.want, podOf(&corev1.Pod{Status: test.status}, asked)); diff != "" {
 			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
+// A roll-out has ended when no pod of an earlier version counts any more: three new ones
+// with one old among those that run are not three new ones that run.
+func TestRollingOut(t *testing.T) {
+	for name, test := range map[string]struct {
+		wanted   int32
+		observed int64
+		status   appsv1.DeploymentStatus
+		want     string
+	}{
+		"new":                  {1, 1, appsv1.DeploymentStatus{}, "looked at"},
+		"surge":                {3, 2, appsv1.DeploymentStatus{Replicas: 4, UpdatedReplicas: 1, AvailableReplicas: 3}, "1 of 3 pods are of the new version"},
+		"old is left":          {3, 2, appsv1.DeploymentStatus{Replicas: 4, UpdatedReplicas: 3, AvailableReplicas: 3}, "1 pods of an earlier version"},
+		"old one, all new run": {3, 2, appsv1.DeploymentStatus{Replicas: 4, UpdatedReplicas: 3, AvailableReplicas: 4}, "1 pods of an earlier version"},
+		"not ready":            {3, 2, appsv1.DeploymentStatus{Replicas: 3, UpdatedReplicas: 3, AvailableReplicas: 2}, "2 of 3 pods run"},
+		"none wanted":          {0, 2, appsv1.DeploymentStatus{}, ""},
+		"done":                 {3, 2, appsv1.DeploymentStatus{Replicas: 3, UpdatedReplicas: 3, AvailableReplicas: 3}, ""},
+	} {
+		d := &appsv1.Deployment{Spec: appsv1.DeploymentSpec{Replicas: &test.wanted}, Status: test.status}
+		d.Generation, d.Status.ObservedGeneration = 2, test.observed
+		if got := rollingOut(d); !strings.Contains(got, test.want) || (got == "") != (test.want == "") {
+			t.Errorf("%s: %q, want %q", name, got, test.want)
 		}
 	}
 }
@@ -336,6 +376,7 @@ func TestStale(t *testing.T) {
 		"Pod p runs sha256:0000": {Digest: "sha256:0000", Speaks: contracts.ContractVersion},
 		"Pod p runs nothing yet": {},
 		" ":                      {Digest: "sha256:0000", Leaving: true},
+		"Pod p is of an earlier version, and runs sha256:1111":                             {Digest: "sha256:1111", Earlier: true},
 		"v9.0.0, which speaks contract 9.1, and this program " + contracts.ContractVersion: {Current: true, Speaks: "9.1", Version: "v9.0.0"},
 	} {
 		pod.Name = "p"

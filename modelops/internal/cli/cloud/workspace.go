@@ -53,13 +53,20 @@ type workspaceTarget struct {
 	path    string // of the environment file
 }
 
-// ask makes the manifests, with the certificate that the cluster has.
-func (w *workspaceTarget) ask(c *cli.Context) (err error) {
-	if err := w.spec.Certify(c.Context, w.cluster, time.Now()); err != nil {
-		return err
+// ask makes the manifests, with the certificate that the cluster has, or, for up, with
+// another when it is time.
+func (w *workspaceTarget) ask(c *cli.Context, up bool) (held *workspace.Held, err error) {
+	now := time.Now()
+	if held, err = w.spec.Certify(c.Context, w.cluster, now); err != nil {
+		return nil, err
+	}
+	if up {
+		if err := w.spec.Renew(held, now, c.Bool("renew-certificate")); err != nil {
+			return nil, err
+		}
 	}
 	w.objects, err = workspace.Objects(w.spec)
-	return err
+	return held, err
 }
 
 func (w *workspaceTarget) where() string {
@@ -139,8 +146,12 @@ func (w *workspaceTarget) up(c *cli.Context) error {
 	if before := w.spec.Environment.Compute; before != nil && before.Scheduler != "" && before.Scheduler != env.Compute.Scheduler {
 		command.Note(c, "jobs of this environment ran on %s, and run in this workspace from now on", before.Scheduler)
 	}
-	if err := w.ask(c); err != nil {
+	held, err := w.ask(c, true)
+	if err != nil {
 		return err
+	}
+	for _, line := range held.Words() {
+		command.Warn(c, "%s", line)
 	}
 	changes, err := workspace.Up(c.Context, w.cluster, w.objects, w.options(c))
 	if err != nil {
@@ -179,10 +190,11 @@ func (w *workspaceTarget) mayWrite(env *contracts.BundleEnvironment, force bool)
 }
 
 func (w *workspaceTarget) status(c *cli.Context) error {
-	if err := w.ask(c); err != nil {
+	held, err := w.ask(c, false)
+	if err != nil {
 		return err
 	}
-	state, err := workspace.Status(c.Context, w.cluster, w.objects)
+	state, err := workspace.Status(c.Context, w.cluster, w.objects, held)
 	if err != nil {
 		return err
 	}
@@ -203,6 +215,9 @@ func (w *workspaceTarget) status(c *cli.Context) error {
 			for _, pod := range component.Pods {
 				fmt.Fprintf(rows, "  %s\t%s\t%s\t%s\n", pod.Name, pod.Phase, pod.Version, contracts.Lines(pod.Why))
 			}
+		}
+		if !held.Until.IsZero() {
+			fmt.Fprintf(rows, "certificate\tuntil %s\n", held.Until.Format(time.DateOnly))
 		}
 		_ = rows.Flush() // into memory
 		for _, line := range state.Stale {

@@ -239,6 +239,27 @@ func TestDaskSchedulerGoesEarly(t *testing.T) {
 	}
 }
 
+// A cluster that is started again with another certificate, in the same files, is one that
+// was lost for a while: a job that runs reads the files again, and goes on.
+func TestDaskRenewedCertificate(t *testing.T) {
+	c := newCluster(t, "2026.8.0", true)
+	worker, hurry := c.worker(nil), filepath.Join(c.work, "hurry")
+	c.study(40, fmt.Sprintf("import os, time\ndef wire(entrypoint, params, seed):\n    time.sleep(0 if os.path.exists(%q) else 0.5)\n    return {'rows': b'x\\n%%d\\n' %% params['i']}\n", hurry))
+	id := strings.TrimSpace(c.must("jobs", "submit", "study.json"))
+	c.until(id, func(s jobStatus) bool { return s.Tasks["succeeded"] > 2 })
+	for _, lost := range []*exec.Cmd{c.scheduler, worker} {
+		if err := lost.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.certificate()
+	c.schedule()
+	c.worker(nil)
+	c.write(hurry, "")
+	c.until(id, func(s jobStatus) bool { return s.State != "RUNNING" && s.State != "SUBMITTED" })
+	c.checkRows(id, 40)
+}
+
 // A bundle-worker that is told to end, and has a task that takes its time, refuses what else
 // comes: no task has all its tries there.
 func TestDaskDrainingWorker(t *testing.T) {

@@ -3,7 +3,6 @@
 package jobscript
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +21,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops/internal/jobs/podjob"
@@ -40,6 +40,7 @@ type kubelet struct {
 
 	mu    sync.Mutex
 	pods  map[string]*exec.Cmd // by their names, also those that ended
+	codes map[string]int       // the exit codes of those that ended
 	lost  map[string]bool      // pods on machines that hear nothing of the cluster
 	fails int                  // the exit code of containers that fail; 0 to run them
 	wg    sync.WaitGroup
@@ -47,7 +48,7 @@ type kubelet struct {
 
 func startKubelet(t *testing.T, cluster *kubetest.Cluster, k *kube.Cluster, work string) *kubelet {
 	t.Helper()
-	l := &kubelet{t: t, cluster: cluster, kube: k, work: work, pods: map[string]*exec.Cmd{}, lost: map[string]bool{}}
+	l := &kubelet{t: t, cluster: cluster, kube: k, work: work, pods: map[string]*exec.Cmd{}, codes: map[string]int{}, lost: map[string]bool{}}
 	server := httptest.NewTLSServer(http.HandlerFunc(l.serveLog))
 	cluster.Kubelet(t, server.Listener.Addr().String())
 	ctx, stop := context.WithCancel(context.Background())
@@ -145,6 +146,9 @@ func (l *kubelet) start(ctx context.Context, pod *corev1.Pod) error {
 		if code < 0 {
 			code = 128 + int(syscall.SIGKILL)
 		}
+		l.mu.Lock()
+		l.codes[pod.Name] = code
+		l.mu.Unlock()
 		l.end(pod.Name, code)
 	})
 	return nil
@@ -191,11 +195,12 @@ func (l *kubelet) lose(pod string) (goOn func()) {
 	}
 }
 
-// process is the pod's; nil when none was started.
-func (l *kubelet) process(pod string) *exec.Cmd {
+// exited says how the pod's process ended, and whether it has.
+func (l *kubelet) exited(pod string) (code int, has bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.pods[pod]
+	code, has = l.codes[pod]
+	return code, has
 }
 
 // serveLog is what the API server asks for: the pod's log, to its end if that is wanted.
@@ -211,24 +216,14 @@ func (l *kubelet) serveLog(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer func() { _ = file.Close() }()
-	cmd := l.process(parts[2])
 	w.WriteHeader(http.StatusOK)
-	reader := bufio.NewReader(file)
-	for {
-		ended := cmd == nil || cmd.ProcessState != nil
-		if _, err := io.Copy(w, reader); err != nil {
-			return
+	_ = wait.PollUntilContextCancel(r.Context(), 50*time.Millisecond, true, func(context.Context) (bool, error) { // it ends as who follows goes
+		_, ended := l.exited(parts[2])
+		if _, err := io.Copy(w, file); err != nil {
+			return false, err
 		}
-		http.NewResponseController(w).Flush()
-		if r.URL.Query().Get("follow") != "true" || ended {
-			return
-		}
-		select {
-		case <-time.After(50 * time.Millisecond):
-		case <-r.Context().Done():
-			return
-		}
-	}
+		return ended || r.URL.Query().Get("follow") != "true", http.NewResponseController(w).Flush()
+	})
 }
 
 // inCluster is a person whose environment "cloud" names a namespace of a simulated cluster.

@@ -4,6 +4,7 @@ package jobscript
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -123,12 +124,12 @@ func (p *inCluster) status(job string) (s clusterStatus) {
 func (p *inCluster) await(job, what string, holds func(clusterStatus) bool) clusterStatus {
 	p.person.t.Helper()
 	var s clusterStatus
-	for deadline := time.Now().Add(4 * time.Minute); time.Now().Before(deadline); <-time.After(100 * time.Millisecond) {
+	p.cluster.Await(p.person.t, job+" is "+what, func() error {
 		if s = p.status(job); holds(s) {
-			return s
+			return nil
 		}
-	}
-	p.person.t.Fatalf("%s: not %s: %+v, driver %+v, cluster %+v", job, what, s, s.Driver, s.Cluster)
+		return fmt.Errorf("it is %+v, driver %+v, cluster %+v", s, s.Driver, s.Cluster)
+	})
 	return s
 }
 
@@ -157,12 +158,12 @@ func (p *inCluster) condition(job string, kind batchv1.JobConditionType) (has, f
 
 func (p *inCluster) until(what string, holds func() bool) {
 	p.person.t.Helper()
-	for deadline := time.Now().Add(3 * time.Minute); time.Now().Before(deadline); <-time.After(100 * time.Millisecond) {
+	p.cluster.Await(p.person.t, what, func() error {
 		if holds() {
-			return
+			return nil
 		}
-	}
-	p.person.t.Fatalf("it did not come to it that %s", what)
+		return errors.New("it did not come to it")
+	})
 }
 
 // A job whose driver is a pod runs to its end: its Job is complete, its log comes from the
@@ -208,23 +209,39 @@ func TestKubernetesCompletes(t *testing.T) {
 	p.until("the Job is gone", func() bool { _, found := p.condition(id, batchv1.JobComplete); return !found })
 }
 
-// A pod that is evicted is told to stop, and the next one runs what is missing; nothing of
-// it is a failure. Meanwhile the job says what happens.
+// A pod that is evicted, or removed by hand, is told to stop, and the next one runs what is
+// missing; nothing of it is a failure. Meanwhile the job says what happens.
 func TestKubernetesEvicted(t *testing.T) {
-	p := newInCluster(t)
+	t.Run("by who drains", func(t *testing.T) {
+		p := newInCluster(t)
+		p.movesOn(t, func(pod string) { p.cluster.Evict(t, p.kube.Namespace, pod) })
+	})
+	t.Run("by hand", func(t *testing.T) {
+		p := newInCluster(t)
+		p.movesOn(t, func(pod string) {
+			if _, err := p.kube.Delete(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: pod, Namespace: p.kube.Namespace}}); err != nil {
+				t.Fatal(err)
+			}
+		})
+	})
+}
+
+// movesOn has a pod of a job go in the midst of it.
+func (p *inCluster) movesOn(t *testing.T, remove func(pod string)) {
+	t.Helper()
 	p.study(80)
 	id := p.submit()
 	before := p.done(id, 4)
 	pod := p.status(id).Cluster.Pod
-	p.cluster.Evict(t, p.kube.Namespace, pod)
+	remove(pod)
 	p.await(id, "on another pod", func(s clusterStatus) bool {
 		if s.State != "RUNNING" && s.State != "SUCCEEDED" {
 			t.Fatalf("evicted, it is %s (%s)", s.State, s.Reason)
 		}
 		return s.Cluster != nil && s.Cluster.Phase == "up" && s.Cluster.Pod != pod && s.Driver.Alive
 	})
-	if state := p.process(pod).ProcessState; state == nil || state.ExitCode() != 130 {
-		t.Errorf("the evicted driver ended with %v, want exit code 130: interrupted", state)
+	if code, ended := p.exited(pod); code != 130 {
+		t.Errorf("the evicted driver ended: %v, with %d, want exit code 130: interrupted", ended, code)
 	}
 	p.hurryUp()
 	s := p.ended(id, "SUCCEEDED")
@@ -248,7 +265,7 @@ func TestKubernetesCancelled(t *testing.T) {
 	p.done(id, 2)
 	pod := p.status(id).Cluster.Pod
 	p.must("jobs", "cancel", id)
-	p.until("the driver has ended", func() bool { return p.process(pod).ProcessState != nil })
+	p.until("the driver has ended", func() bool { _, has := p.exited(pod); return has })
 	p.until("the Job is gone", func() bool { _, found := p.condition(id, batchv1.JobComplete); return !found })
 	if s := p.status(id); s.State != "CANCELLED" || s.Tasks["cancelled"] == 0 {
 		t.Errorf("cancelled, it is %+v", s)
@@ -354,7 +371,7 @@ func TestKubernetesUnanswered(t *testing.T) {
 	if err != nil || !strings.Contains(words, "stays in the cluster") {
 		t.Errorf("cancelling it: %v\n%s", err, words)
 	}
-	p.until("the driver has ended", func() bool { return p.process(pod).ProcessState != nil })
+	p.until("the driver has ended", func() bool { _, has := p.exited(pod); return has })
 	resume()
 	if s := p.status(id); s.State != "CANCELLED" {
 		t.Errorf("answering again, it is %+v", s)
@@ -383,7 +400,7 @@ func TestKubernetesNodeLost(t *testing.T) {
 		return s.Cluster != nil && s.Cluster.Pod != pod && s.Driver.Alive && strings.Contains(s.Reason, "taken over")
 	})
 	goOn()
-	p.until("the lost driver has ended", func() bool { return p.process(pod).ProcessState != nil })
+	p.until("the lost driver has ended", func() bool { _, has := p.exited(pod); return has })
 	p.hurryUp()
 	if s := p.ended(id, "SUCCEEDED"); s.Tasks["succeeded"] != 80 {
 		t.Errorf("tasks = %v", s.Tasks)

@@ -3,7 +3,6 @@
 package kubetest
 
 import (
-	"encoding/json"
 	"net"
 	"strconv"
 	"testing"
@@ -29,18 +28,12 @@ func (c *Cluster) Kubelet(t testing.TB, address string) {
 		Addresses:       []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: host}},
 		DaemonEndpoints: corev1.NodeDaemonEndpoints{KubeletEndpoint: corev1.DaemonEndpoint{Port: int32(number)}},
 	}
-	patch, err := json.Marshal(map[string]any{"status": map[string]any{"addresses": status.Addresses, "daemonEndpoints": status.DaemonEndpoints}})
-	if err != nil {
-		t.Fatal(err)
-	}
 	var nodes corev1.NodeList
 	if err := c.Open(t, "").List(t.Context(), &nodes, kube.Selection{Everywhere: true}); err != nil {
 		t.Fatal(err)
 	}
-	for _, n := range nodes.Items {
-		if err := c.patch(t.Context(), "/api/v1/nodes/"+n.Name+"/status", patch); err != nil {
-			t.Fatal(err)
-		}
+	for i := range nodes.Items {
+		c.Status(t, &nodes.Items[i], map[string]any{"addresses": status.Addresses, "daemonEndpoints": status.DaemonEndpoints})
 	}
 }
 

@@ -19,6 +19,7 @@
 package kubetest
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -35,6 +36,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/modelops-suite/modelops-go/modelops/internal/kube"
 )
@@ -42,8 +44,10 @@ import (
 // programs is the variable that says where the programs are.
 const programs = "MODELOPS_TEST_KUBERNETES"
 
-// startTimeout bounds how long a program may take to answer, on a busy machine.
-const startTimeout = 2 * time.Minute
+// Patience bounds what is waited for, on a busy machine.
+const Patience = 4 * time.Minute
+
+const lookPause = 50 * time.Millisecond
 
 // Options say what runs beside the API server.
 type Options struct {
@@ -186,7 +190,7 @@ func (c *Cluster) serve(etcd, address string, opt Options) error {
 	c.server, c.token = c.processes[len(c.processes)-1], tokens[Admin]
 	c.Server = "https://" + address
 	c.Kubeconfig = c.path("kubeconfig")
-	return c.await("the API server", func() error {
+	return c.await(context.Background(), "the API server", func() error {
 		if _, err := os.Stat(c.path("certificates/apiserver.crt")); err != nil {
 			return err
 		}
@@ -285,6 +289,7 @@ func (c *Cluster) Pause(t testing.TB) (resume func()) {
 		t.Fatal(err)
 	}
 	t.Cleanup(resume)
+	c.Await(t, "the API server stands still", c.server.paused)
 	return resume
 }
 
@@ -294,20 +299,25 @@ func (c *Cluster) write(name, content string) error {
 	return os.WriteFile(c.path(name), []byte(content), 0o600)
 }
 
-// await tries until something answers.
-func (c *Cluster) await(what string, try func() error) error {
-	deadline := time.Now().Add(startTimeout)
-	for {
-		err := try()
-		if err == nil {
-			return nil
-		}
-		if ended := c.ended(); ended != nil {
-			return ended
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("%s: %w\n%s", what, err, c.processes[len(c.processes)-1].tail())
-		}
-		time.Sleep(50 * time.Millisecond)
+// Await tries until nothing is missing any more. A test that waits does it with this: it
+// ends when that takes too long, or one of the cluster's programs has ended.
+func (c *Cluster) Await(t testing.TB, what string, try func() (missing error)) {
+	t.Helper()
+	if err := c.await(t.Context(), what, try); err != nil {
+		t.Fatal(err)
 	}
+}
+
+func (c *Cluster) await(ctx context.Context, what string, try func() error) error {
+	var missing error
+	err := wait.PollUntilContextTimeout(ctx, lookPause, Patience, true, func(context.Context) (bool, error) {
+		if missing = try(); missing == nil {
+			return true, nil
+		}
+		return false, c.ended()
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w (%w)\n%s", what, missing, err, c.processes[len(c.processes)-1].tail())
+	}
+	return nil
 }

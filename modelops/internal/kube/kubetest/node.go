@@ -16,6 +16,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/modelops-suite/modelops-go/modelops/internal/kube"
@@ -44,7 +45,7 @@ func (c *Cluster) simulate(nodes int) error {
 			return err
 		}
 	}
-	return c.await("the simulated nodes", func() error {
+	return c.await(context.Background(), "the simulated nodes", func() error {
 		var list corev1.NodeList
 		if err := k.List(context.Background(), &list, kube.Selection{Everywhere: true}); err != nil {
 			return err
@@ -149,11 +150,26 @@ func (c *Cluster) End(t testing.TB, namespace, pod string, code int, reason stri
 		s.Ready, s.Started = false, new(bool)
 		s.State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: int32(code), Reason: reason, StartedAt: now, FinishedAt: now}}
 	}
+	c.Status(t, p, status)
+}
+
+// Status sets what the cluster says of an object, as its controllers or the kubelet would.
+func (c *Cluster) Status(t testing.TB, o kube.Object, status any) {
+	t.Helper()
 	patch, err := json.Marshal(map[string]any{"status": status})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.patch(t.Context(), "/api/v1/namespaces/"+namespace+"/pods/"+pod+"/status", patch); err != nil {
+	kind := kube.Kind(o)
+	place := "/apis/" + kind.Group + "/" + kind.Version
+	if kind.Group == "" {
+		place = "/api/" + kind.Version
+	}
+	if o.GetNamespace() != "" {
+		place += "/namespaces/" + o.GetNamespace()
+	}
+	resource, _ := meta.UnsafeGuessKindToResource(kind) // right for those that the suite uses
+	if err := c.patch(t.Context(), place+"/"+resource.Resource+"/"+o.GetName()+"/status", patch); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -81,16 +81,16 @@ func (p *process) pause() (resume func(), err error) {
 	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		return nil, err
 	}
-	resume = sync.OnceFunc(func() { _ = p.cmd.Process.Signal(syscall.SIGCONT) })
-	for range 200 { // one thread after the other stops
-		state, err := exec.Command("ps", "-o", "state=", "-p", strconv.Itoa(p.cmd.Process.Pid)).Output()
-		if err == nil && strings.HasPrefix(string(state), "T") {
-			return resume, nil
-		}
-		time.Sleep(10 * time.Millisecond)
+	return sync.OnceFunc(func() { _ = p.cmd.Process.Signal(syscall.SIGCONT) }), nil
+}
+
+// paused is an error while one of the process's threads still runs: they stop one by one.
+func (p *process) paused() error {
+	state, err := exec.Command("ps", "-o", "state=", "-p", strconv.Itoa(p.cmd.Process.Pid)).Output()
+	if err == nil && !strings.HasPrefix(string(state), "T") {
+		err = fmt.Errorf("%s is in state %s", p.name, bytes.TrimSpace(state))
 	}
-	resume()
-	return nil, fmt.Errorf("%s does not stop", p.name)
+	return err
 }
 
 // writeKey makes a key that signs tokens of service accounts.
