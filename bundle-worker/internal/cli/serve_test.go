@@ -298,6 +298,32 @@ func TestServeDrain(t *testing.T) {
 	}
 }
 
+// What is only being prepared would not be begun: a worker that drains does not wait for it.
+func TestServeDrainsWhatIsPrepared(t *testing.T) {
+	h := newHost(t)
+	ref := h.push("my-model", does)
+	d := h.serve("--drain", "600s")
+	n := &node{t: t, registry: h.registry}
+	n.hold()
+	defer close(n.held)
+	answered := make(chan answer)
+	go func() {
+		a, err := d.post(context.Background(), doing(ref, "pass", 1), "")
+		if err != nil {
+			t.Error(err)
+		}
+		answered <- a
+	}()
+	<-n.arrived
+	d.signal(syscall.SIGTERM)
+	if exit := d.await(); exit != 0 {
+		t.Errorf("exit code %d", exit)
+	}
+	if result, err := contracts.ParseReturn((<-answered).body); err != nil || result.Error == nil || result.Error.Code != contracts.CodeWorkerStopped || !result.Error.Retryable {
+		t.Errorf("%+v, %v", result, err)
+	}
+}
+
 // When its owner is killed, and when it is killed itself, a worker leaves nothing.
 func TestServeDiesWithItsOwner(t *testing.T) {
 	for _, how := range []string{"--until-eof", "--parent-pid", "killed"} {
