@@ -5,7 +5,7 @@
 //
 // An environment is keyed by everything that decides it: what the bundle asks for, the
 // interpreter, the platform and this package's version. It is built in a directory of its
-// own, looked at, made read-only, and one rename of a link makes it the environment of its
+// own, made read-only, tried, and one rename of a link makes it the environment of its
 // key: an environment is whole or not there. A failed build is reported in the installer's
 // own words, and nothing of it is used again. The bundle's own code is never copied into it.
 //
@@ -50,6 +50,9 @@ type Options struct {
 	Supervisor *runner.Supervisor // starts installers, and ends them with this process
 	Shared     Registry           // where nodes share environments; nil for nowhere
 	PullOnly   bool               // take from Shared, and give nothing
+	// Check says whether the bundle works in an environment that is finished, and nobody's
+	// yet, by its interpreter; nil for no look. What it refuses is not kept.
+	Check func(ctx context.Context, python string) error
 }
 
 func (o Options) note(format string, args ...any) {
@@ -250,11 +253,19 @@ func (p buildPlan) aside(ctx context.Context, fill func(ctx context.Context, dir
 	if err := p.finish(dir, env.Record); err != nil {
 		return nil, unusable(dir, err)
 	}
+	if p.Check != nil {
+		if err := p.Check(ctx, env.Python); err != nil {
+			return nil, err
+		}
+	}
+	if err := publish(p.root, p.key, dir); err != nil {
+		return nil, unusable(dir, err)
+	}
 	published = true
 	return env, nil
 }
 
-// finish writes what belongs to an environment, and publishes it.
+// finish writes what belongs to an environment, and makes it read-only.
 func (p buildPlan) finish(dir string, record contracts.EnvironmentRecord) error {
 	data, err := json.MarshalIndent(record, "", "  ")
 	if err != nil {
@@ -265,10 +276,7 @@ func (p buildPlan) finish(dir string, record contracts.EnvironmentRecord) error 
 			return err
 		}
 	}
-	if err := seal(dir); err != nil {
-		return err
-	}
-	return publish(p.root, p.key, dir)
+	return seal(dir)
 }
 
 // probeProgram tells what an interpreter is and has. It imports nothing of anybody's.

@@ -5,6 +5,7 @@ package pyenv
 import (
 	"archive/zip"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/runner"
 	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/bundletest"
 )
 
 const builderArgument = "__builder" // the test binary as a worker that will be killed
@@ -219,6 +221,41 @@ func TestFailedBuilds(t *testing.T) {
 				t.Errorf("%s was left behind", entry.Name())
 			}
 		}
+	}
+}
+
+// What a look at the finished environment refuses is not kept, and its error is the build's.
+// One that other nodes gave is installed instead.
+func TestCheck(t *testing.T) {
+	registry := bundletest.NewRegistry(t)
+	files := map[string]string{"requirements.txt": "tiny==1.0\n", "wheels/tiny-1.0-py3-none-any.whl": "WORD = 1\n"}
+	opts := options(t, bundleWith(t, files))
+	opts.Shared = repository(t, registry)
+	refusal := errors.New("no")
+	looks, refuses := 0, 1
+	opts.Check = func(ctx context.Context, python string) error {
+		if out, err := exec.CommandContext(ctx, python, "-I", "-c", "import tiny").CombinedOutput(); err != nil {
+			t.Errorf("it is not finished: %s", out)
+		}
+		if looks++; looks <= refuses {
+			return refusal
+		}
+		return nil
+	}
+	if _, err := Ensure(t.Context(), opts); !errors.Is(err, refusal) || len(keys(t, opts.Root)) != 0 {
+		t.Fatalf("%v, %v are kept", err, keys(t, opts.Root))
+	}
+	if _, err := Ensure(t.Context(), opts); err != nil || looks != 2 {
+		t.Fatalf("%v after %d looks", err, looks)
+	}
+	if _, err := Ensure(t.Context(), opts); err != nil || looks != 2 {
+		t.Errorf("what is kept is looked at again: %v, %d looks", err, looks)
+	}
+	var log strings.Builder
+	opts.Root, opts.Log = filepath.Join(t.TempDir(), "venvs"), &log
+	looks, refuses = 0, 1
+	if _, err := Ensure(t.Context(), opts); err != nil || looks != 2 || !strings.Contains(log.String(), "no shared environment was taken: no\ninstalling") {
+		t.Errorf("%v after %d looks: %s", err, looks, log.String())
 	}
 }
 
