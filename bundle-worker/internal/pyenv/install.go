@@ -4,11 +4,13 @@ package pyenv
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/runner"
@@ -131,7 +133,7 @@ func (p buildPlan) run(ctx context.Context, name, dir string, environ, argv []st
 		return nil
 	}
 	words := redact(process.Output.Text(), p.Environ)
-	e := dependencies("the bundle's dependencies could not be installed: "+lastError(words), "the installer's own words are below; correct the dependencies and push again")
+	e := dependencies("the bundle's dependencies could not be installed: "+reason(words), "the installer's own words are below; correct the dependencies and push again")
 	e.StderrTail = words
 	return e.Because(fmt.Errorf("%s ended with code %d, signal %d", name, exit.Code, exit.Signal))
 }
@@ -174,20 +176,30 @@ func moveable(dir string) error {
 // interpreter in the program's own directory.
 const besideItself = "#!/bin/sh\n'''exec' \"$(dirname -- \"$(realpath -- \"$0\")\")/python\" \"$0\" \"$@\"\n' '''\n"
 
-// lastError is the line of an installer's output that says what went wrong.
-func lastError(words string) string {
-	last := ""
+// sayNothing begin lines of pip that look like an error and do not say which.
+var sayNothing = regexp.MustCompile(`^(?:ERROR: Ignored the following|error: subprocess-exited-with-error)`)
+
+// because begins the line of uv that says why, after the one that says what.
+var because = regexp.MustCompile(`^(?:cause: |╰─▶ )`)
+
+// reason is what an installer's output says went wrong, in a line.
+func reason(words string) string {
+	last, found := "", ""
 	for line := range strings.Lines(words) {
 		line = strings.TrimSpace(line)
-		if line == "" {
-			continue
+		switch {
+		case line == "":
+		case found != "" && because.MatchString(line):
+			return contracts.Quote(strings.TrimSuffix(found, ":") + ": " + because.ReplaceAllString(line, ""))
+		case found != "":
+			return contracts.Quote(found)
+		case strings.HasPrefix(strings.ToLower(line), "error:") && !sayNothing.MatchString(line), strings.HasPrefix(line, "×"):
+			found = line
+		default:
+			last = line
 		}
-		if strings.HasPrefix(line, "ERROR:") || strings.HasPrefix(line, "error:") || strings.HasPrefix(line, "×") {
-			return contracts.Quote(line)
-		}
-		last = line
 	}
-	return contracts.Quote(last)
+	return contracts.Quote(cmp.Or(found, last))
 }
 
 // installerEnviron is what installers need: their own settings, proxies and

@@ -339,6 +339,24 @@ func TestHashes(t *testing.T) {
 	}
 }
 
+// The headline of a failed build is the line that says what is wrong.
+func TestReason(t *testing.T) {
+	for words, want := range map[string]string{
+		"Looking in links: /wheels\nERROR: Ignored the following versions that require a different python version: 2.5.0 Requires-Python >=3.12\n" +
+			"ERROR: Could not find a version that satisfies the requirement numpy==99.1 (from versions: 1.3.0)\nERROR: No matching distribution found for numpy==99.1\n": "ERROR: Could not find a version that satisfies the requirement numpy==99.1 (from versions: 1.3.0)",
+		"ERROR: Cannot install a==1 and b==2 because these package versions have conflicting dependencies.\nERROR: ResolutionImpossible: for help visit https://pip.pypa.io\n": "ERROR: Cannot install a==1 and b==2 because these package versions have conflicting dependencies.",
+		"  error: subprocess-exited-with-error\n  \n  × git clone http://x/y.git did not run successfully.\n  │ exit code: 128\n      fatal: no\n":                             "× git clone http://x/y.git did not run successfully.",
+		"Using Python 3.11.7\nerror: No solution found when resolving dependencies\n  cause: Because numpyy was not found\n":                                                   "error: No solution found when resolving dependencies: Because numpyy was not found",
+		"  × No solution found when resolving dependencies:\n  ╰─▶ Because numpyy was not found\n      and more\n":                                                             "× No solution found when resolving dependencies: Because numpyy was not found",
+		"Killed\n": "Killed",
+		"":         "",
+	} {
+		if got := reason(words); got != contracts.Quote(want) {
+			t.Errorf("%q:\n%s\nwant %s", words, got, contracts.Quote(want))
+		}
+	}
+}
+
 func TestLockWithoutUV(t *testing.T) {
 	w := &wants{source: "uv.lock"}
 	t.Setenv("PATH", t.TempDir())
