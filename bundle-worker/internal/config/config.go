@@ -95,6 +95,9 @@ func Load(getenv func(string) string, envFile string) (*Config, error) {
 	if err := c.environment(getenv, envFile); err != nil {
 		return nil, err
 	}
+	if err := c.formerly(getenv); err != nil {
+		return nil, err
+	}
 	c.note("registry", c.Environment.Registry.LoginServer, "")
 	storage := "none"
 	if c.Environment.Storage != nil {
@@ -190,7 +193,13 @@ func (c *Config) warmMemory(getenv func(string) string) (err error) {
 }
 
 func (c *Config) executor(getenv func(string) string) error {
-	kind := c.text(getenv, "processes", executorVariable, "isolated_warm")
+	variable, kind := executorVariable, getenv(executorVariable)
+	if alias := getenv(executorAlias); kind == "" {
+		variable = executorAlias
+	} else if alias != "" && alias != kind {
+		return wrong(executorAlias, alias, "is not what "+executorVariable+" says")
+	}
+	kind = c.text(getenv, "processes", variable, "isolated_warm")
 	switch kind {
 	case "isolated_warm":
 		return nil
@@ -200,11 +209,11 @@ func (c *Config) executor(getenv func(string) string) error {
 	case "direct":
 		return &contracts.Error{
 			Code: contracts.CodeUnsupported, Stage: contracts.StageEnvironment,
-			Message: executorVariable + "=direct is not supported: a simulation always runs in a process of its own",
+			Message: variable + "=direct is not supported: a simulation always runs in a process of its own",
 			Hint:    "set it to isolated_warm, or to cold for a process for each task",
 		}
 	}
-	return wrong(executorVariable, kind, "is neither isolated_warm nor cold")
+	return wrong(variable, kind, "is neither isolated_warm nor cold")
 }
 
 // environment finds the environment: a file that is named, the variables, or the usual
