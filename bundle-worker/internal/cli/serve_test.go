@@ -40,8 +40,8 @@ func TestServeTasks(t *testing.T) {
 	if cold := d.run(doing(ref, "pass", 9), "?process=cold"); string(cold.Outputs["count"].Inline) != "1" {
 		t.Errorf("a cold task is the process's %s.", cold.Outputs["count"].Inline)
 	}
-	failed := d.run(doing(ref, "raise ValueError('no')", 1), "")
-	if failed.Error == nil || failed.Error.Code != contracts.CodeModel || failed.Error.Message != "no" {
+	failed := d.run(doing(ref, "raise ValueError('no' * 10_000)", 1), "")
+	if failed.Error == nil || failed.Error.Code != contracts.CodeModel || failed.Error.Message != strings.Repeat("no", 10_000) {
 		t.Errorf("%+v", failed.Error)
 	}
 
@@ -91,6 +91,9 @@ func TestServeTasks(t *testing.T) {
 		var entry struct{ Msg, Job, Task string }
 		if err := json.Unmarshal([]byte(line), &entry); err != nil {
 			t.Errorf("a line of the log is no JSON: %s", line)
+		}
+		if len(line) > 4000 {
+			t.Errorf("a line of the log has %d bytes", len(line))
 		}
 		logged = logged || entry.Msg == "task done" && entry.Job == "job-1" && entry.Task == first.TaskID
 	}
