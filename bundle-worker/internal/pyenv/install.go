@@ -214,7 +214,7 @@ func installerEnviron(own []string, dir string) []string {
 			environ = append(environ, variable)
 		}
 	}
-	return append(environ, "UV_LINK_MODE=copy") // files of an environment are its own: another's changes must not be theirs
+	return append(withGit(environ), "UV_LINK_MODE=copy") // files of an environment are its own: another's changes must not be theirs
 }
 
 // packageEnviron is the environment of an interpreter that has a bundle's packages, whose
@@ -224,7 +224,7 @@ func packageEnviron(own []string) []string { return runner.Environ(own, 1, nil) 
 // installers says whether a variable of the worker's is for installers.
 func installers(name string) bool {
 	switch name {
-	case "PATH", "HOME", "LANG", "TZ", "SSH_AUTH_SOCK", "NETRC", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE":
+	case "PATH", "HOME", "LANG", "TZ", "SSH_AUTH_SOCK", "NETRC", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", gitHubToken:
 		return true
 	}
 	upper := strings.ToUpper(name)

@@ -381,6 +381,37 @@ func TestInstallerEnviron(t *testing.T) {
 	}
 }
 
+// Git's own question for a login is answered for GitHub, and for nobody else.
+func TestGitHubToken(t *testing.T) {
+	fill := func(host string, own ...string) string {
+		t.Helper()
+		cmd := exec.Command("git", "credential", "fill")
+		cmd.Env = installerEnviron(append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "GIT_CONFIG_NOSYSTEM=1"}, own...), t.TempDir())
+		cmd.Stdin = strings.NewReader("protocol=https\nhost=" + host + "\n\n")
+		out, _ := cmd.CombinedOutput() // it fails where there is no login
+		return string(out)
+	}
+	const login = "username=x-access-token\npassword=ghp_CANARY\n"
+	if got := fill("github.com", "GITHUB_TOKEN=ghp_CANARY"); !strings.Contains(got, login) {
+		t.Errorf("with a token: %s", got)
+	}
+	stated := []string{"GITHUB_TOKEN=ghp_CANARY", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=credential.https://example.org.helper", "GIT_CONFIG_VALUE_0=!f() { echo username=ada; echo password=other; }; f"}
+	if got := fill("github.com", stated...); !strings.Contains(got, login) {
+		t.Errorf("beside another setting: %s", got)
+	}
+	if got := fill("example.org", stated...); !strings.Contains(got, "password=other") {
+		t.Errorf("the other setting: %s", got)
+	}
+	for _, got := range []string{fill("example.org", "GITHUB_TOKEN=ghp_CANARY"), fill("github.com.example.org", "GITHUB_TOKEN=ghp_CANARY"), fill("github.com")} {
+		if strings.Contains(got, "CANARY") || !strings.Contains(got, "terminal prompts disabled") {
+			t.Errorf("where there is no login: %s", got)
+		}
+	}
+	if got := redact("remote: ghp_CANARY", []string{"GITHUB_TOKEN=ghp_CANARY"}); strings.Contains(got, "CANARY") {
+		t.Errorf("the token is shown: %s", got)
+	}
+}
+
 func TestSatisfies(t *testing.T) {
 	for _, c := range []struct {
 		version, specifier string
