@@ -3,6 +3,7 @@ package cli
 import (
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -10,16 +11,16 @@ import (
 	"github.com/modelops-suite/modelops-go/modelops-bundle/bundletest"
 )
 
-// onSmallDisk has the host's cache on a disk of 4 MiB, which only what the worker starts
-// sees: it is mounted in a namespace of its own.
-func (h *host) onSmallDisk(cmd *exec.Cmd) *exec.Cmd {
+// onSmallDisk has a directory of the host on a disk of 4 MiB, which only the command and what
+// it starts see: it is mounted in a namespace of its own.
+func (h *host) onSmallDisk(name string, cmd *exec.Cmd) *exec.Cmd {
 	h.Helper()
 	const mount = `mount -t tmpfs -o size=4m,mode=700 none "$0"`
-	cache := h.path("cache")
-	if err := os.Mkdir(cache, 0o700); err != nil {
+	dir := h.path(name)
+	if err := os.Mkdir(dir, 0o700); err != nil {
 		h.Fatal(err)
 	}
-	if out, err := exec.Command("unshare", "--mount", "sh", "-c", mount, cache).CombinedOutput(); err != nil {
+	if out, err := exec.Command("unshare", "--mount", "sh", "-c", mount, dir).CombinedOutput(); err != nil {
 		if os.Getenv("CI") == "" {
 			h.Skipf("no small disk can be mounted here: %s", out)
 		}
@@ -29,7 +30,7 @@ func (h *host) onSmallDisk(cmd *exec.Cmd) *exec.Cmd {
 	if err := os.Symlink(cmd.Path, named); err != nil {
 		h.Fatal(err)
 	}
-	isolated := exec.Command("unshare", append([]string{"--mount", "sh", "-c", mount + ` && exec "$@"`, cache, named}, cmd.Args[1:]...)...)
+	isolated := exec.Command("unshare", append([]string{"--mount", "sh", "-c", mount + ` && exec "$@"`, dir, named}, cmd.Args[1:]...)...)
 	isolated.Env = cmd.Env
 	return isolated
 }
@@ -41,7 +42,7 @@ func TestFullDisk(t *testing.T) {
 	here := h.push("here", does)
 	ballast := strings.Repeat("0123456789abcdef", 1<<12)
 	later := bundletest.Push(t, h.registry, "later", bundletest.Files{"wire.py": does, "ballast": ballast})
-	d := h.start(h.onSmallDisk(h.command("serve", "--json", "--slots", "1", "--socket", h.path("s/w"))), nil)
+	d := h.start(h.onSmallDisk("cache", h.command("serve", "--json", "--slots", "1", "--socket", h.path("s/w"))), nil)
 
 	const file = "os.path.join(os.path.dirname(os.path.dirname(os.getcwd())), 'ballast')"
 	full := d.run(doing(here, "\nwith open("+file+", 'wb', 0) as f:\n    while True: f.write(bytes(1 << 16))", 1), "")
@@ -64,5 +65,41 @@ func TestFullDisk(t *testing.T) {
 	}
 	if then := d.run(doing(later, "outputs.update(n=str(os.path.getsize('ballast')))", 5), ""); then.Error != nil || string(then.Outputs["n"].Inline) != "65536" {
 		t.Errorf("with room again: %+v, %+v", then.Outputs, then.Error)
+	}
+}
+
+// TestFullDiskOfEnvironments installs more than there is room for. That is the machine's
+// affair, not the bundle's, and leaves nothing.
+func TestFullDiskOfEnvironments(t *testing.T) {
+	h := newHost(t)
+	h.environ = append(h.environ, "PIP_NO_INDEX=1")
+	const large = `
+import os, sys, zipfile
+with zipfile.ZipFile(sys.argv[1], "w") as z:
+    z.writestr("tiny.py", "")
+    z.writestr("ballast", os.urandom(8 << 20))
+    z.writestr("tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
+    z.writestr("tiny-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+    z.writestr("tiny-1.0.dist-info/RECORD", "".join("%s,,\n" % n for n in z.namelist()))
+`
+	wheel := h.path("tiny-1.0-py3-none-any.whl")
+	if out, err := exec.Command("python3", "-c", large, wheel).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	data, err := os.ReadFile(wheel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref := bundletest.Push(t, h.registry, "my-model", bundletest.Files{"wire.py": does, "requirements.txt": "tiny\n", "wheels/tiny-1.0-py3-none-any.whl": string(data)})
+	d := h.start(h.onSmallDisk("venvs", h.command("serve", "--json")), nil)
+	for range 2 {
+		full := d.run(doing(ref, "pass", 1), "")
+		if e := full.Error; e == nil || e.Code != contracts.CodeDiskFull || e.Stage != contracts.StagePrepare || !strings.Contains(e.Message, "No space left") || !strings.Contains(e.Hint, "free some space") {
+			t.Fatalf("%+v", e)
+		}
+	}
+	left := d.run(doing(h.push("plain", does), "outputs.update(left=' '.join(os.listdir("+strconv.Quote(h.path("venvs"))+")))", 2), "")
+	if left.Error != nil || string(left.Outputs["left"].Inline) != "locks" {
+		t.Errorf("what is left is %q, %+v", left.Outputs["left"].Inline, left.Error)
 	}
 }

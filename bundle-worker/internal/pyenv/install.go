@@ -12,6 +12,9 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/runner"
 	"github.com/modelops-suite/modelops-go/contracts"
@@ -132,8 +135,25 @@ func (p buildPlan) run(ctx context.Context, name, dir string, environ, argv []st
 	if exit.Code == 0 && exit.Signal == 0 && !exit.Lost {
 		return nil
 	}
-	words := redact(process.Output.Text(), p.Environ)
-	e := dependencies("the bundle's dependencies could not be installed: "+reason(words), "the installer's own words are below; correct the dependencies and push again")
+	return p.failed(name, exit, redact(process.Output.Text(), p.Environ))
+}
+
+// noRoom is how pip and uv say that a disk is full.
+const noRoom = "No space left on device"
+
+// failed is the error of a step that ended so, after these words.
+func (p buildPlan) failed(name string, exit runner.Exit, words string) error {
+	const what = "the bundle's dependencies could not be installed: "
+	e := dependencies(what+reason(words), "the installer's own words are below; correct the dependencies and push again")
+	switch {
+	case exit.OutOfMemory:
+		e.Message, e.Hint = what+name+" was killed by the kernel: out of memory", "run fewer tasks at a time on the machine, or give the worker more memory"
+	case exit.Lost || exit.Signal != 0:
+		e.Message, e.Hint = what+name+" was ended by "+cmp.Or(unix.SignalName(exit.Signal), "somebody"), "another try may succeed"
+		e.Retryable = exit.Lost || exit.Signal == syscall.SIGKILL
+	case strings.Contains(words, noRoom):
+		e.Code, e.Hint = contracts.CodeDiskFull, "free some space in "+contracts.Quote(p.root)+", or run: bundle-worker cache gc"
+	}
 	e.StderrTail = words
 	return e.Because(fmt.Errorf("%s ended with code %d, signal %d", name, exit.Code, exit.Signal))
 }

@@ -31,6 +31,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/lock"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/owned"
@@ -323,7 +324,11 @@ func unusable(path string, err error) error {
 	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
 		reason = pathErr.Err.Error()
 	}
-	return dependencies("Python environments cannot be kept in "+contracts.Quote(path)+": "+reason, "name another directory in "+variable).Because(err)
+	e := dependencies("Python environments cannot be kept in "+contracts.Quote(path)+": "+reason, "name another directory in "+variable)
+	if errors.Is(err, syscall.ENOSPC) {
+		e.Code, e.Hint = contracts.CodeDiskFull, "free some space there, or run: bundle-worker cache gc"
+	}
+	return e.Because(err)
 }
 
 // Built says whether the environment was made for bundles like this one; false for the

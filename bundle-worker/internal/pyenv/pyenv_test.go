@@ -224,6 +224,22 @@ func TestFailedBuilds(t *testing.T) {
 	}
 }
 
+// An installer that was ended says so, and whether another try may help.
+func TestInstallerEnded(t *testing.T) {
+	for signal, retry := range map[string]bool{"KILL": true, "SEGV": false} {
+		tools := t.TempDir()
+		if err := os.WriteFile(filepath.Join(tools, "uv"), []byte("#!/bin/sh\necho Installing; kill -"+signal+" $$\n"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("PATH", tools+string(filepath.ListSeparator)+os.Getenv("PATH"))
+		_, err := Ensure(t.Context(), options(t, bundleWith(t, map[string]string{"requirements.txt": "tiny\n"})))
+		e := contracts.AsError(err)
+		if err == nil || e.Code != contracts.CodeDependencies || e.Retryable != retry || !strings.Contains(e.Message, "uv was ended by SIG"+signal) || e.StderrTail != "Installing\n" {
+			t.Errorf("%s: %+v", signal, e)
+		}
+	}
+}
+
 // What a look at the finished environment refuses is not kept, and its error is the build's.
 // One that other nodes gave is installed instead.
 func TestCheck(t *testing.T) {
