@@ -73,19 +73,8 @@ func TestFullDisk(t *testing.T) {
 func TestFullDiskOfEnvironments(t *testing.T) {
 	h := newHost(t)
 	h.environ = append(h.environ, "PIP_NO_INDEX=1")
-	const large = `
-import os, sys, zipfile
-with zipfile.ZipFile(sys.argv[1], "w") as z:
-    z.writestr("tiny.py", "")
-    z.writestr("ballast", os.urandom(8 << 20))
-    z.writestr("tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
-    z.writestr("tiny-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-    z.writestr("tiny-1.0.dist-info/RECORD", "".join("%s,,\n" % n for n in z.namelist()))
-`
 	wheel := h.path("tiny-1.0-py3-none-any.whl")
-	if out, err := exec.Command("python3", "-c", large, wheel).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	writeTinyWheel(t, wheel, 8<<20)
 	data, err := os.ReadFile(wheel)
 	if err != nil {
 		t.Fatal(err)

@@ -42,7 +42,7 @@ func elsewhere() map[string][2]string {
 		"proc025": {worker, "not put credentials into files on a worker"},
 		"proc026": {worker, "169.254.169.254"},
 		"proc033": {"testdata/script/exec_repeat.txtar", "differs between run 1 and run 2"},
-		"proc035": {"serve_test.go", "func TestServeDrain("},
+		"proc035": {"drain_test.go", "func TestServeDrain("},
 	}
 }
 
