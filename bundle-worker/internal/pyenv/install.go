@@ -241,9 +241,16 @@ func installerEnviron(own []string, dir string) []string {
 // code runs whenever it starts: that of a task.
 func packageEnviron(own []string) []string { return runner.Environ(own, 1, nil) }
 
-// installers says whether a variable of the worker's is for installers.
+// installers says whether a variable of the worker's is for installers. What decides where
+// packages go, which ones these are beside those that the bundle names, or for which
+// interpreter, is not: installers would end well, and the environment be another one than
+// its key says, on every node.
 func installers(name string) bool {
 	switch name {
+	case "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_PYTHON", "PIP_DRY_RUN", "PIP_NO_DEPS", "PIP_REQUIREMENT", "PIP_EDITABLE", "PIP_GROUP",
+		"UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_PYTHON_PREFERENCE", "UV_MANAGED_PYTHON", "UV_NO_MANAGED_PYTHON", "UV_PROJECT", "UV_PROJECT_ENVIRONMENT",
+		"UV_WORKING_DIR", "UV_WORKING_DIRECTORY", "UV_DRY_RUN", "UV_NO_GROUP", "UV_NO_DEFAULT_GROUPS", "UV_VENV_SEED", "UV_LINK_MODE":
+		return false
 	case "PATH", "HOME", "LANG", "TZ", "SSH_AUTH_SOCK", "NETRC", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", gitHubToken:
 		return true
 	}

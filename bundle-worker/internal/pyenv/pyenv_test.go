@@ -224,22 +224,6 @@ func TestFailedBuilds(t *testing.T) {
 	}
 }
 
-// An installer that was ended says so, and whether another try may help.
-func TestInstallerEnded(t *testing.T) {
-	for signal, retry := range map[string]bool{"KILL": true, "SEGV": false} {
-		tools := t.TempDir()
-		if err := os.WriteFile(filepath.Join(tools, "uv"), []byte("#!/bin/sh\necho Installing; kill -"+signal+" $$\n"), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		t.Setenv("PATH", tools+string(filepath.ListSeparator)+os.Getenv("PATH"))
-		_, err := Ensure(t.Context(), options(t, bundleWith(t, map[string]string{"requirements.txt": "tiny\n"})))
-		e := contracts.AsError(err)
-		if err == nil || e.Code != contracts.CodeDependencies || e.Retryable != retry || !strings.Contains(e.Message, "uv was ended by SIG"+signal) || e.StderrTail != "Installing\n" {
-			t.Errorf("%s: %+v", signal, e)
-		}
-	}
-}
-
 // What a look at the finished environment refuses is not kept, and its error is the build's.
 // One that other nodes gave is installed instead.
 func TestCheck(t *testing.T) {
@@ -333,98 +317,6 @@ func TestKeys(t *testing.T) {
 	}
 	if !strings.Contains(string(asked), fmt.Sprintf(`"builder":%d`, builder)) || len(sharedKey(asked)) != 64 {
 		t.Errorf("%s has the key %s", asked, sharedKey(asked))
-	}
-}
-
-// pip, too, holds what it installs against the hashes.
-func TestHashes(t *testing.T) {
-	const wheel = "wheels/tiny-1.0-py3-none-any.whl"
-	bundle := bundleWith(t, map[string]string{wheel: "WORD = 1\n"})
-	data, err := os.ReadFile(filepath.Join(bundle, wheel))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for hash, want := range map[contracts.Digest]contracts.Code{
-		contracts.DigestOf(data): "", contracts.DigestOf([]byte("another")): contracts.CodeDependencies,
-	} {
-		write(t, filepath.Join(bundle, "requirements.txt"), "tiny==1.0 --hash="+string(hash)+"\n")
-		_, err := Ensure(t.Context(), options(t, bundle))
-		if want == "" && err != nil || want != "" && (err == nil || contracts.AsError(err).Code != want || !strings.Contains(contracts.AsError(err).StderrTail, "DO NOT MATCH")) {
-			t.Errorf("%s: %+v", hash, err)
-		}
-	}
-}
-
-// The headline of a failed build is the line that says what is wrong.
-func TestReason(t *testing.T) {
-	for words, want := range map[string]string{
-		"Looking in links: /wheels\nERROR: Ignored the following versions that require a different python version: 2.5.0 Requires-Python >=3.12\n" +
-			"ERROR: Could not find a version that satisfies the requirement numpy==99.1 (from versions: 1.3.0)\nERROR: No matching distribution found for numpy==99.1\n": "ERROR: Could not find a version that satisfies the requirement numpy==99.1 (from versions: 1.3.0)",
-		"ERROR: Cannot install a==1 and b==2 because these package versions have conflicting dependencies.\nERROR: ResolutionImpossible: for help visit https://pip.pypa.io\n": "ERROR: Cannot install a==1 and b==2 because these package versions have conflicting dependencies.",
-		"  error: subprocess-exited-with-error\n  \n  × git clone http://x/y.git did not run successfully.\n  │ exit code: 128\n      fatal: no\n":                             "× git clone http://x/y.git did not run successfully.",
-		"Using Python 3.11.7\nerror: No solution found when resolving dependencies\n  cause: Because numpyy was not found\n":                                                   "error: No solution found when resolving dependencies: Because numpyy was not found",
-		"  × No solution found when resolving dependencies:\n  ╰─▶ Because numpyy was not found\n      and more\n":                                                             "× No solution found when resolving dependencies: Because numpyy was not found",
-		"Killed\n": "Killed",
-		"":         "",
-	} {
-		if got := reason(words); got != contracts.Quote(want) {
-			t.Errorf("%q:\n%s\nwant %s", words, got, contracts.Quote(want))
-		}
-	}
-}
-
-func TestLockWithoutUV(t *testing.T) {
-	w := &wants{source: "uv.lock"}
-	t.Setenv("PATH", t.TempDir())
-	_, err := chooseInstaller("python3", w)
-	if err == nil || !strings.Contains(err.Error(), "no uv") || contracts.AsError(err).Hint == "" {
-		t.Errorf("%v", err)
-	}
-}
-
-func TestInstallerEnviron(t *testing.T) {
-	got := strings.Join(installerEnviron([]string{
-		"PIP_INDEX_URL=a", "UV_INDEX=b", "GIT_SSH_COMMAND=c", "https_proxy=d", "PATH=e", "HOME=/h",
-		"REGISTRY_PASSWORD=CANARY", "AZURE_STORAGE_CONNECTION_STRING=CANARY", "AWS_SECRET_ACCESS_KEY=CANARY", "MODELOPS_BUNDLE_REGISTRY=CANARY",
-	}, "/env"), " ")
-	for _, want := range []string{"PIP_INDEX_URL=a", "UV_INDEX=b", "GIT_SSH_COMMAND=c", "https_proxy=d", "PATH=e", "VIRTUAL_ENV=/env"} {
-		if !strings.Contains(got, want) {
-			t.Errorf("no %s in %s", want, got)
-		}
-	}
-	if strings.Contains(got, "CANARY") {
-		t.Errorf("an installer gets %s", got)
-	}
-}
-
-// Git's own question for a login is answered for GitHub, and for nobody else.
-func TestGitHubToken(t *testing.T) {
-	fill := func(host string, own ...string) string {
-		t.Helper()
-		cmd := exec.Command("git", "credential", "fill")
-		cmd.Env = installerEnviron(append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "GIT_CONFIG_NOSYSTEM=1"}, own...), t.TempDir())
-		cmd.Stdin = strings.NewReader("protocol=https\nhost=" + host + "\n\n")
-		out, _ := cmd.CombinedOutput() // it fails where there is no login
-		return string(out)
-	}
-	const login = "username=x-access-token\npassword=ghp_CANARY\n"
-	if got := fill("github.com", "GITHUB_TOKEN=ghp_CANARY"); !strings.Contains(got, login) {
-		t.Errorf("with a token: %s", got)
-	}
-	stated := []string{"GITHUB_TOKEN=ghp_CANARY", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=credential.https://example.org.helper", "GIT_CONFIG_VALUE_0=!f() { echo username=ada; echo password=other; }; f"}
-	if got := fill("github.com", stated...); !strings.Contains(got, login) {
-		t.Errorf("beside another setting: %s", got)
-	}
-	if got := fill("example.org", stated...); !strings.Contains(got, "password=other") {
-		t.Errorf("the other setting: %s", got)
-	}
-	for _, got := range []string{fill("example.org", "GITHUB_TOKEN=ghp_CANARY"), fill("github.com.example.org", "GITHUB_TOKEN=ghp_CANARY"), fill("github.com")} {
-		if strings.Contains(got, "CANARY") || !strings.Contains(got, "terminal prompts disabled") {
-			t.Errorf("where there is no login: %s", got)
-		}
-	}
-	if got := redact("remote: ghp_CANARY", []string{"GITHUB_TOKEN=ghp_CANARY"}); strings.Contains(got, "CANARY") {
-		t.Errorf("the token is shown: %s", got)
 	}
 }
 

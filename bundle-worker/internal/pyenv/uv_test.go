@@ -50,7 +50,7 @@ func TestUV(t *testing.T) {
 	} {
 		opts := options(t, bundleWith(t, c.files))
 		before := listing(t, opts.Bundle)
-		opts.Environ = os.Environ()
+		opts.Environ = append(os.Environ(), settingsOfOthers(t)...)
 		if c.offline {
 			opts.Environ = append(opts.Environ, "UV_NO_INDEX=1")
 		}
@@ -61,7 +61,7 @@ func TestUV(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if env.Record.Packages[c.pkg] != c.version || !strings.Contains(log.String(), "with uv") {
+		if len(env.Record.Packages) != 1 || env.Record.Packages[c.pkg] != c.version || !strings.Contains(log.String(), "with uv") {
 			t.Errorf("%s: %+v, %s", name, env.Record, log.String())
 		}
 		if diff := cmp.Diff(before, listing(t, opts.Bundle)); diff != "" {
