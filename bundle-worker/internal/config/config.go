@@ -243,11 +243,14 @@ func (c *Config) environment(getenv func(string) string, envFile string) error {
 	default:
 		home, err := environment.Home(getenv)
 		if err != nil {
-			return err
+			return unnamed(err)
 		}
 		store := environment.Open(home)
 		chosen, err := store.Resolve(environment.Request{Getenv: getenv})
-		if err != nil {
+		switch {
+		case err != nil && contracts.AsError(err).Code == contracts.CodeEnvironmentNotFound:
+			return unnamed(err)
+		case err != nil:
 			return err
 		}
 		loaded, source = chosen.Loaded, chosen.Why
@@ -265,6 +268,13 @@ func (c *Config) environment(getenv func(string) string, envFile string) error {
 	c.Environment, c.EnvironmentFile, c.Warnings = loaded.Env, cmp.Or(loaded.Path, source), loaded.Warnings
 	c.note("environment", loaded.Env.Environment, source)
 	return nil
+}
+
+// unnamed is the error of a worker that nobody told its registry, which is not at home.
+func unnamed(err error) error {
+	e := *contracts.AsError(err)
+	e.Hint += "; where workers run, set " + registryVariable + ", or name an environment file in " + envFileVariable
+	return &e
 }
 
 const credentialVariables = usernameVariable + " and " + passwordVariable

@@ -166,9 +166,12 @@ func TestFormerVariables(t *testing.T) {
 }
 
 func TestNothingConfigured(t *testing.T) {
-	_, err := Load(variables(t, nil), "")
-	if contracts.AsError(err).Code != contracts.CodeEnvironmentNotFound {
-		t.Errorf("%v", err)
+	for what, getenv := range map[string]func(string) string{"no environment": variables(t, nil), "no home": func(string) string { return "" }} {
+		_, err := Load(getenv, "")
+		e := contracts.AsError(err)
+		if err == nil || what == "no environment" && e.Code != contracts.CodeEnvironmentNotFound || !strings.Contains(e.Hint, "set MODELOPS_BUNDLE_REGISTRY") {
+			t.Errorf("%s: %+v", what, e)
+		}
 	}
 }
 
