@@ -199,9 +199,14 @@ func (d *daemon) endure(t *testing.T, ref contracts.BundleRef, row hostile, note
 	if row.code != "" {
 		allGone(t, notes)
 	}
-	next := d.run(doing(ref, "pass", 2), "")
+	after := doing(ref, "pass", 2)
+	after.Resources = &contracts.Resources{Memory: row.memory} // the same process, if it were there
+	next := d.run(after, "")
 	if next.Error != nil || string(next.Outputs["seed"].Inline) != "2" {
 		t.Errorf("the next task: %+v", next.Error)
+	}
+	if count := string(next.Outputs["count"].Inline); row.kills() && count != "" && count != "1" {
+		t.Errorf("the next task is number %s of a process that is gone", count)
 	}
 }
 

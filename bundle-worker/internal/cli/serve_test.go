@@ -122,6 +122,16 @@ def size(replicates):
 		t.Errorf("%+v, %+v", byFile.Error, a.Ref)
 	}
 
+	// What is larger than a message may be comes by file, and is not held in memory.
+	used := d.forgetPeak()
+	huge := d.run(doing(ref, "outputs.update(huge=b'x' * (100 << 20))", 1), "?outputs="+dir)
+	if a := huge.Outputs["huge"]; huge.Error != nil || a.Size != 100<<20 || !there(filepath.Join(dir, a.Checksum)) {
+		t.Errorf("%+v, %+v", huge.Error, a.Ref)
+	}
+	if more := d.peak() - used; more > mayUse {
+		t.Errorf("the worker used %d KiB more", more)
+	}
+
 	stored := d.run(large, "?outputs=storage")
 	a := stored.Outputs["large"]
 	if stored.Error != nil || a.Ref != contracts.BlobRef(a.Checksum) || stored.Outputs["small"].Ref != "" {

@@ -255,6 +255,9 @@ func installers(name string) bool {
 		return true
 	}
 	upper := strings.ToUpper(name)
+	if strings.HasPrefix(upper, "UV_PUBLISH_") {
+		return false
+	}
 	for _, prefix := range []string{"PIP_", "UV_", "GIT_", "SSL_CERT_", "LC_"} {
 		if strings.HasPrefix(upper, prefix) {
 			return true

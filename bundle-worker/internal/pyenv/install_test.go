@@ -26,7 +26,7 @@ func TestLockWithoutUV(t *testing.T) {
 func TestInstallerEnviron(t *testing.T) {
 	got := strings.Join(installerEnviron([]string{
 		"PIP_INDEX_URL=a", "UV_INDEX=b", "GIT_SSH_COMMAND=c", "https_proxy=d", "PATH=e", "HOME=/h",
-		"REGISTRY_PASSWORD=CANARY", "AZURE_STORAGE_CONNECTION_STRING=CANARY", "AWS_SECRET_ACCESS_KEY=CANARY", "MODELOPS_BUNDLE_REGISTRY=CANARY",
+		"REGISTRY_PASSWORD=CANARY", "AZURE_STORAGE_CONNECTION_STRING=CANARY", "AWS_SECRET_ACCESS_KEY=CANARY", "MODELOPS_BUNDLE_REGISTRY=CANARY", "UV_PUBLISH_TOKEN=CANARY",
 	}, "/env"), " ")
 	for _, want := range []string{"PIP_INDEX_URL=a", "UV_INDEX=b", "GIT_SSH_COMMAND=c", "https_proxy=d", "PATH=e", "VIRTUAL_ENV=/env"} {
 		if !strings.Contains(got, want) {
