@@ -201,6 +201,7 @@ type buildPlan struct {
 
 // make takes the environment from where nodes share them, or builds it and gives it there.
 func (p buildPlan) make(ctx context.Context) (*Env, error) {
+	missing := ""
 	if p.Shared != nil {
 		env, err := p.aside(ctx, p.pull)
 		switch {
@@ -208,7 +209,9 @@ func (p buildPlan) make(ctx context.Context) (*Env, error) {
 			return env, nil
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
-		case contracts.AsError(err).Code != contracts.CodeBundleNotFound:
+		case contracts.AsError(err).Code == contracts.CodeBundleNotFound:
+			missing = "; no other node has them for Python " + p.python.Version + " on " + p.python.Platform
+		default:
 			p.note("no shared environment was taken: %s", contracts.Lines(err.Error()))
 		}
 	}
@@ -216,7 +219,7 @@ func (p buildPlan) make(ctx context.Context) (*Env, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.note("installing the dependencies of %s with %s", p.wants.source, tool.name)
+	p.note("installing the dependencies of %s with %s%s", p.wants.source, tool.name, missing)
 	env, err := p.aside(ctx, func(ctx context.Context, dir string) error { return tool.install(ctx, p, dir) })
 	if err != nil {
 		return nil, err
