@@ -40,6 +40,8 @@ type Config struct {
 	// EnvironmentFile is where the environment was read; the variable, when it came from those.
 	EnvironmentFile string
 	Warnings        []contracts.Problem // of it
+	// Ignored says which variables are set and have no effect, and what has.
+	Ignored []string
 
 	settings []setting
 }

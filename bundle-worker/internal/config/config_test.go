@@ -149,17 +149,17 @@ func TestFormerVariables(t *testing.T) {
 		"AZURE_STORAGE_CONNECTION_STRING": "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=Q0FOQVJZ;EndpointSuffix=core.windows.net",
 	}
 	c, err := Load(variables(t, set), "")
-	if err != nil || !c.Cold || len(c.Warnings) != 0 || !slices.Contains(c.Lines(), "processes = cold (MODELOPS_EXECUTOR)") {
+	if err != nil || !c.Cold || len(c.Ignored) != 0 || !slices.Contains(c.Lines(), "processes = cold (MODELOPS_EXECUTOR)") {
 		t.Fatalf("%+v, %v", c, err)
 	}
 	for _, former := range withoutMeaning() {
 		set[former[0]] = "1"
 	}
-	if c, err = Load(variables(t, set), ""); err != nil || len(c.Warnings) != len(withoutMeaning()) {
+	if c, err = Load(variables(t, set), ""); err != nil || len(c.Ignored) != len(withoutMeaning()) {
 		t.Fatalf("%+v, %v", c, err)
 	}
 	for i, former := range withoutMeaning() {
-		if w := c.Warnings[i].String(); !strings.Contains(w, former[0]) || !strings.Contains(w, former[1]) {
+		if w := c.Ignored[i]; !strings.Contains(w, former[0]) || !strings.Contains(w, former[1]) {
 			t.Errorf("%s: %s", former[0], w)
 		}
 	}

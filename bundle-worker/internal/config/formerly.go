@@ -56,7 +56,7 @@ func (c *Config) formerly(getenv func(string) string) error {
 	}
 	for _, former := range withoutMeaning() {
 		if getenv(former[0]) != "" {
-			c.Warnings = append(c.Warnings, contracts.Problem{Message: former[0] + " is set and has no effect: " + former[1]})
+			c.Ignored = append(c.Ignored, former[0]+" is set and has no effect: "+former[1])
 		}
 	}
 	return nil
