@@ -145,3 +145,22 @@ func TestHashes(t *testing.T) {
 		}
 	}
 }
+
+// Where Python has no pip of its own, one is put into the environment.
+func TestPythonWithoutPip(t *testing.T) {
+	base := filepath.Join(t.TempDir(), "base")
+	if out, err := exec.Command("python3", "-m", "venv", "--without-pip", base).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	t.Setenv("PATH", filepath.Join(base, "bin")) // and no uv
+	if tool, err := chooseInstaller(filepath.Join(base, "bin", "python3"), &wants{source: requirementsFile}); err != nil || !tool.inside {
+		t.Fatalf("%+v, %v", tool, err)
+	}
+	env, err := Ensure(t.Context(), options(t, bundleWith(t, map[string]string{"requirements.txt": "tiny==1.0\n", "wheels/tiny-1.0-py3-none-any.whl": "WORD = 1\n"})))
+	if err != nil {
+		t.Fatalf("%+v", err)
+	}
+	if env.Record.Packages["tiny"] != "1.0" || env.Record.Packages["pip"] == "" {
+		t.Errorf("%v", env.Record.Packages)
+	}
+}
