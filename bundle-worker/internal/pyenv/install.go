@@ -4,17 +4,11 @@ package pyenv
 
 import (
 	"bytes"
-	"cmp"
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
-	"syscall"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/runner"
 	"github.com/modelops-suite/modelops-go/contracts"
@@ -138,26 +132,6 @@ func (p buildPlan) run(ctx context.Context, name, dir string, environ, argv []st
 	return p.failed(name, exit, redact(process.Output.Text(), p.Environ))
 }
 
-// noRoom is how pip and uv say that a disk is full.
-const noRoom = "No space left on device"
-
-// failed is the error of a step that ended so, after these words.
-func (p buildPlan) failed(name string, exit runner.Exit, words string) error {
-	const what = "the bundle's dependencies could not be installed: "
-	e := dependencies(what+reason(words), "the installer's own words are below; correct the dependencies and push again")
-	switch {
-	case exit.OutOfMemory:
-		e.Message, e.Hint = what+name+" was killed by the kernel: out of memory", "run fewer tasks at a time on the machine, or give the worker more memory"
-	case exit.Lost || exit.Signal != 0:
-		e.Message, e.Hint = what+name+" was ended by "+cmp.Or(unix.SignalName(exit.Signal), "somebody"), "another try may succeed"
-		e.Retryable = exit.Lost || exit.Signal == syscall.SIGKILL
-	case strings.Contains(words, noRoom):
-		e.Code, e.Hint = contracts.CodeDiskFull, "free some space in "+contracts.Quote(p.root)+", or run: bundle-worker cache gc"
-	}
-	e.StderrTail = words
-	return e.Because(fmt.Errorf("%s ended with code %d, signal %d", name, exit.Code, exit.Signal))
-}
-
 // moveable makes the programs of an environment find its interpreter beside themselves:
 // what is shared lies elsewhere on each node.
 func moveable(dir string) error {
@@ -195,32 +169,6 @@ func moveable(dir string) error {
 // besideItself is the beginning of a program in Python that the shell starts with the
 // interpreter in the program's own directory.
 const besideItself = "#!/bin/sh\n'''exec' \"$(dirname -- \"$(realpath -- \"$0\")\")/python\" \"$0\" \"$@\"\n' '''\n"
-
-// sayNothing begin lines of pip that look like an error and do not say which.
-var sayNothing = regexp.MustCompile(`^(?:ERROR: Ignored the following|error: subprocess-exited-with-error)`)
-
-// because begins the line of uv that says why, after the one that says what.
-var because = regexp.MustCompile(`^(?:cause: |╰─▶ )`)
-
-// reason is what an installer's output says went wrong, in a line.
-func reason(words string) string {
-	last, found := "", ""
-	for line := range strings.Lines(words) {
-		line = strings.TrimSpace(line)
-		switch {
-		case line == "":
-		case found != "" && because.MatchString(line):
-			return contracts.Quote(strings.TrimSuffix(found, ":") + ": " + because.ReplaceAllString(line, ""))
-		case found != "":
-			return contracts.Quote(found)
-		case strings.HasPrefix(strings.ToLower(line), "error:") && !sayNothing.MatchString(line), strings.HasPrefix(line, "×"):
-			found = line
-		default:
-			last = line
-		}
-	}
-	return contracts.Quote(cmp.Or(found, last))
-}
 
 // installerEnviron is what installers need: their own settings, proxies and
 // certificates, and Git's. Nothing of the registry, the storage or the cloud.

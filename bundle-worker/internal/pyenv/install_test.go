@@ -102,11 +102,29 @@ func TestReason(t *testing.T) {
 		"  error: subprocess-exited-with-error\n  \n  × git clone http://x/y.git did not run successfully.\n  │ exit code: 128\n      fatal: no\n":                             "× git clone http://x/y.git did not run successfully.",
 		"Using Python 3.11.7\nerror: No solution found when resolving dependencies\n  cause: Because numpyy was not found\n":                                                   "error: No solution found when resolving dependencies: Because numpyy was not found",
 		"  × No solution found when resolving dependencies:\n  ╰─▶ Because numpyy was not found\n      and more\n":                                                             "× No solution found when resolving dependencies: Because numpyy was not found",
+		"error: Request failed after 1 retry\n  cause: Failed to fetch: http://x/\n  cause: client error\n  cause: refused\n":                                                  "error: Request failed after 1 retry: Failed to fetch: http://x/: refused",
 		"Killed\n": "Killed",
 		"":         "",
 	} {
 		if got := reason(words); got != contracts.Quote(want) {
 			t.Errorf("%q:\n%s\nwant %s", words, got, contracts.Quote(want))
+		}
+	}
+}
+
+// An index that does not answer is the reason, and not that there is no such package: pip
+// says the latter.
+func TestNoIndex(t *testing.T) {
+	for _, tool := range []string{"pip", "uv"} {
+		if tool == "uv" {
+			withUV(t)
+		}
+		opts := options(t, bundleWith(t, tinyFiles()))
+		opts.Environ = append(os.Environ(), "PIP_FIND_LINKS=", "PIP_RETRIES=1", "UV_HTTP_RETRIES=0", "PIP_INDEX_URL=http://127.0.0.1:1/simple", "UV_DEFAULT_INDEX=http://127.0.0.1:1/simple")
+		_, err := Ensure(t.Context(), opts)
+		e := contracts.AsError(err)
+		if err == nil || e.Code != contracts.CodeDependencies || !e.Retryable || !strings.Contains(e.Message, "the package index does not answer: ") || !strings.Contains(e.Message, "Connection refused") || e.StderrTail == "" {
+			t.Errorf("%s: %+v", tool, e)
 		}
 	}
 }
