@@ -3,11 +3,14 @@
 package pyenv
 
 import (
+	"context"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -126,6 +129,23 @@ func TestNoIndex(t *testing.T) {
 		if err == nil || e.Code != contracts.CodeDependencies || !e.Retryable || !strings.Contains(e.Message, "the package index does not answer: ") || !strings.Contains(e.Message, "Connection refused") || e.StderrTail == "" {
 			t.Errorf("%s: %+v", tool, e)
 		}
+	}
+}
+
+// A Git server that never answers is given up.
+func TestSilentGit(t *testing.T) {
+	server, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close() // what is in its queue is connected, and nobody reads
+	opts := options(t, bundleWith(t, map[string]string{"requirements.txt": "tiny @ git+http://" + server.Addr().String() + "/tiny.git\n"}))
+	opts.Environ = append(opts.Environ, "GIT_HTTP_LOW_SPEED_TIME=1") // and not a minute
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	_, err = Ensure(ctx, opts)
+	if e := contracts.AsError(err); err == nil || e.Code != contracts.CodeDependencies || !strings.Contains(e.StderrTail, "too slow") {
+		t.Errorf("%+v", e)
 	}
 }
 
