@@ -242,6 +242,9 @@ func TestErrorsAreToldApart(t *testing.T) {
 	if _, err := push(t, repo, dir, bundleoci.PushOptions{}); code(err) != contracts.CodeUnavailable {
 		t.Errorf("a login page: %v", err)
 	}
+	if _, err := repo.Fetch(context.Background(), unknown); code(err) != contracts.CodeUnavailable || !strings.Contains(contracts.AsError(err).Hint, "not a web page") {
+		t.Errorf("a login page in place of a bundle: %v", err)
+	}
 	registry.Intercept(nil)
 	registry.RequireLogin("user", "right")
 	for name, env := range map[string]*contracts.BundleEnvironment{"none": registry.Environment(), "wrong": withLogin(registry, "user", "wrong")} {

@@ -9,12 +9,10 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -400,28 +398,6 @@ func TestCollect(t *testing.T) {
 	if infos, err := c.List(); err != nil || len(infos) != 0 {
 		t.Errorf("%v, %v", infos, err)
 	}
-	n.whole(n.ensure().Path)
-}
-
-func TestFailuresLeaveNothing(t *testing.T) {
-	n := newNode(t)
-	var blobs atomic.Int64
-	n.registry.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
-		if !strings.Contains(r.URL.Path, "/blobs/") || blobs.Add(1) < 3 {
-			return false
-		}
-		w.WriteHeader(http.StatusNotFound)
-		return true
-	})
-	if _, err := ensure(n.root, n.registry.Host, n.ref); contracts.AsError(err).Code != contracts.CodeBundleNotFound {
-		t.Errorf("%v", err)
-	}
-	for _, dir := range []string{bundlesDir, metaDir, ingestDir} {
-		if left, err := os.ReadDir(filepath.Join(n.root, dir)); err != nil || len(left) != 0 {
-			t.Errorf("%s: %v, %v", dir, left, err)
-		}
-	}
-	n.registry.Intercept(nil)
 	n.whole(n.ensure().Path)
 }
 

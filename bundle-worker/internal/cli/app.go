@@ -107,6 +107,9 @@ func (p *program) config() (*config.Config, error) {
 	for _, warning := range c.Warnings {
 		fmt.Fprintf(p.env.Stderr, "warning: %s: %s\n", c.EnvironmentFile, warning)
 	}
+	for _, ignored := range c.Ignored {
+		fmt.Fprintf(p.env.Stderr, "warning: %s\n", ignored)
+	}
 	p.show(c)
 	return c, nil
 }

@@ -116,7 +116,13 @@ func (h *host) serve(args ...string) *daemon {
 
 func (h *host) serveWith(stdin *os.File, args ...string) *daemon {
 	h.Helper()
-	d := &daemon{host: h, cmd: h.command(append([]string{"serve", "--json"}, args...)...), log: &bytes.Buffer{}, ended: make(chan struct{})}
+	return h.start(h.command(append([]string{"serve", "--json"}, args...)...), stdin)
+}
+
+// start starts a daemon, and waits until it is ready.
+func (h *host) start(cmd *exec.Cmd, stdin *os.File) *daemon {
+	h.Helper()
+	d := &daemon{host: h, cmd: cmd, log: &bytes.Buffer{}, ended: make(chan struct{})}
 	if stdin != nil {
 		d.cmd.Stdin = stdin
 	}

@@ -100,7 +100,7 @@ func newFarm(t *testing.T) *farm {
 		files["which"] = strconv.Itoa(i)
 		f.bundles = append(f.bundles, bundletest.Push(t, h.registry, "plain", maps.Clone(files)))
 	}
-	writeTinyWheel(t, h.path("tiny-1.0-py3-none-any.whl"))
+	writeTinyWheel(t, h.path("tiny-1.0-py3-none-any.whl"), 0)
 	wheel, err := os.ReadFile(h.path("tiny-1.0-py3-none-any.whl"))
 	if err != nil {
 		t.Fatal(err)
@@ -113,17 +113,20 @@ func newFarm(t *testing.T) *farm {
 	return f
 }
 
-func writeTinyWheel(t *testing.T, file string) {
+// writeTinyWheel makes a distribution with a module that has ANSWER = 42, and so many bytes
+// beside it.
+func writeTinyWheel(t *testing.T, file string, ballast int) {
 	t.Helper()
 	script := `
-import sys, zipfile
+import os, sys, zipfile
 with zipfile.ZipFile(sys.argv[1], "w") as z:
+    z.writestr("ballast", os.urandom(int(sys.argv[2])))
     z.writestr("tiny.py", "ANSWER = 42\n")
     z.writestr("tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
     z.writestr("tiny-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
     z.writestr("tiny-1.0.dist-info/RECORD", "".join("%s,,\n" % n for n in z.namelist()))
 `
-	if out, err := exec.Command("python3", "-c", script, file).CombinedOutput(); err != nil {
+	if out, err := exec.Command("python3", "-c", script, file, strconv.Itoa(ballast)).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 }

@@ -114,7 +114,7 @@ func newPrivateIndex(t *testing.T) *private {
 	t.Helper()
 	const file = "tiny-1.0-py3-none-any.whl"
 	path := filepath.Join(t.TempDir(), file)
-	writeTinyWheel(t, path)
+	writeTinyWheel(t, path, 0)
 	mux := http.NewServeMux()
 	mux.HandleFunc("/simple/tiny/{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")

@@ -375,12 +375,16 @@ func running(pid int) bool {
 	return procErr != nil && syscall.Kill(pid, 0) == nil
 }
 
-// wheel FILE NAME makes a distribution NAME 1.0 with one module, NAME, that has ANSWER = 42.
+// wheel FILE NAME [CODE] makes a distribution NAME 1.0 with one module, NAME, that is CODE or
+// has ANSWER = 42.
 func wheel(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 2 {
-		ts.Fatalf("usage: wheel FILE NAME")
+	if neg || len(args) < 2 || len(args) > 3 {
+		ts.Fatalf("usage: wheel FILE NAME [CODE]")
 	}
-	name := args[1]
+	name, code := args[1], "ANSWER = 42\ndef wire(entrypoint, params, seed): return {'by': b'distribution'}\n"
+	if len(args) > 2 {
+		code = args[2] + "\n"
+	}
 	ts.Check(os.MkdirAll(filepath.Dir(ts.MkAbs(args[0])), 0o755))
 	f, err := os.Create(ts.MkAbs(args[0]))
 	ts.Check(err)
@@ -388,7 +392,7 @@ func wheel(ts *testscript.TestScript, neg bool, args []string) {
 	z := zip.NewWriter(f)
 	info := name + "-1.0.dist-info/"
 	for _, file := range [][2]string{
-		{name + ".py", "ANSWER = 42\ndef wire(entrypoint, params, seed): return {'by': b'distribution'}\n"},
+		{name + ".py", code},
 		{info + "METADATA", "Metadata-Version: 2.1\nName: " + name + "\nVersion: 1.0\n"},
 		{info + "WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"},
 		{info + "entry_points.txt", "[modelops." + map[bool]string{true: "wire", false: "other"}[strings.HasPrefix(name, "wire")] + "]\nexecute = " + name + ":wire\n"},

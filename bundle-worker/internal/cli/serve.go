@@ -107,6 +107,9 @@ func (p *program) logConfig(log *slog.Logger) (*config.Config, error) {
 	for _, warning := range c.Warnings {
 		log.Warn("environment file", "file", c.EnvironmentFile, "field", warning.Field, "message", warning.Message)
 	}
+	for _, ignored := range c.Ignored {
+		log.Warn("variable", "message", ignored)
+	}
 	log.Info("configuration", "values", c.Lines())
 	return c, nil
 }

@@ -40,8 +40,8 @@ func TestServeTasks(t *testing.T) {
 	if cold := d.run(doing(ref, "pass", 9), "?process=cold"); string(cold.Outputs["count"].Inline) != "1" {
 		t.Errorf("a cold task is the process's %s.", cold.Outputs["count"].Inline)
 	}
-	failed := d.run(doing(ref, "raise ValueError('no')", 1), "")
-	if failed.Error == nil || failed.Error.Code != contracts.CodeModel || failed.Error.Message != "no" {
+	failed := d.run(doing(ref, "raise ValueError('no' * 10_000)", 1), "")
+	if failed.Error == nil || failed.Error.Code != contracts.CodeModel || failed.Error.Message != strings.Repeat("no", 10_000) {
 		t.Errorf("%+v", failed.Error)
 	}
 
@@ -92,6 +92,9 @@ func TestServeTasks(t *testing.T) {
 		if err := json.Unmarshal([]byte(line), &entry); err != nil {
 			t.Errorf("a line of the log is no JSON: %s", line)
 		}
+		if len(line) > 4000 {
+			t.Errorf("a line of the log has %d bytes", len(line))
+		}
 		logged = logged || entry.Msg == "task done" && entry.Job == "job-1" && entry.Task == first.TaskID
 	}
 	if !logged {
@@ -117,6 +120,16 @@ def size(replicates):
 	byFile := d.run(large, "?outputs="+dir)
 	if a := byFile.Outputs["large"]; a.Ref != "file:"+a.Checksum || !there(filepath.Join(dir, a.Checksum)) {
 		t.Errorf("%+v, %+v", byFile.Error, a.Ref)
+	}
+
+	// What is larger than a message may be comes by file, and is not held in memory.
+	used := d.forgetPeak()
+	huge := d.run(doing(ref, "outputs.update(huge=b'x' * (100 << 20))", 1), "?outputs="+dir)
+	if a := huge.Outputs["huge"]; huge.Error != nil || a.Size != 100<<20 || !there(filepath.Join(dir, a.Checksum)) {
+		t.Errorf("%+v, %+v", huge.Error, a.Ref)
+	}
+	if more := d.peak() - used; more > mayUse {
+		t.Errorf("the worker used %d KiB more", more)
 	}
 
 	stored := d.run(large, "?outputs=storage")
@@ -231,71 +244,6 @@ func TestServeCancel(t *testing.T) {
 	until(t, "the task counts as cancelled", func() bool {
 		return strings.Contains(string(d.get("/metrics").body), `modelops_worker_tasks_total{code="cancelled"} 1`)
 	})
-}
-
-func TestServeDrain(t *testing.T) {
-	for name, test := range map[string]struct {
-		drain   string
-		signals int
-		code    contracts.Code // of the running task
-		exit    int
-	}{
-		"running tasks end":       {"60s", 1, "", 0},
-		"the time is over":        {"0s", 1, contracts.CodeWorkerStopped, 0},
-		"a second signal ends it": {"600s", 2, contracts.CodeWorkerStopped, 0},
-	} {
-		t.Run(name, func(t *testing.T) {
-			h := newHost(t)
-			ref := h.push("my-model", does)
-			d := h.serve("--slots", "1", "--drain", test.drain)
-			gate, ready := h.path("gate"), h.path("ready")
-			do := "open(" + strconv.Quote(ready) + ", 'w').close()\nwhile not os.path.exists(" + strconv.Quote(gate) + "): time.sleep(0.01)"
-			results := map[string]chan answer{"running": make(chan answer, 1), "waiting": make(chan answer, 1)}
-			send := func(which string, seed uint64) {
-				a, err := d.post(context.Background(), doing(ref, do, seed), "")
-				if err != nil {
-					t.Errorf("%s: %v", which, err)
-				}
-				results[which] <- a
-			}
-			go send("running", 1)
-			until(t, "the first runs", func() bool { return there(ready) })
-			go send("waiting", 2)
-			until(t, "the second waits", func() bool { return strings.Contains(string(d.get("/v1/health").body), `"waiting":1`) })
-			d.signal(syscall.SIGTERM)
-			if result, err := contracts.ParseReturn((<-results["waiting"]).body); err != nil || result.Error == nil || result.Error.Code != contracts.CodeWorkerStopped || !result.Error.Retryable {
-				t.Errorf("what waits: %+v, %v", result, err)
-			}
-			if test.code == "" {
-				a, err := d.post(t.Context(), doing(ref, "pass", 3), "")
-				if err != nil || a.status != http.StatusServiceUnavailable || !strings.Contains(string(a.body), `"retryable":true`) {
-					t.Errorf("a new task: %v, %d %s", err, a.status, a.body)
-				}
-				if a := d.get("/v1/health"); a.status != http.StatusServiceUnavailable || !strings.Contains(string(a.body), `"draining"`) {
-					t.Errorf("health: %d %s", a.status, a.body)
-				}
-				if err := os.WriteFile(gate, nil, 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
-			for range test.signals - 1 {
-				d.signal(syscall.SIGTERM)
-			}
-			result, err := contracts.ParseReturn((<-results["running"]).body)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if code := result.Error; test.code == "" && code != nil || test.code != "" && (code == nil || code.Code != test.code || !code.Retryable) {
-				t.Errorf("what ran: %+v", result.Error)
-			}
-			if exit := d.await(); exit != test.exit {
-				t.Errorf("exit code %d", exit)
-			}
-			if there(h.path("cache/serve/worker.sock")) {
-				t.Error("the socket is still there")
-			}
-		})
-	}
 }
 
 // When its owner is killed, and when it is killed itself, a worker leaves nothing.

@@ -40,6 +40,8 @@ type Config struct {
 	// EnvironmentFile is where the environment was read; the variable, when it came from those.
 	EnvironmentFile string
 	Warnings        []contracts.Problem // of it
+	// Ignored says which variables are set and have no effect, and what has.
+	Ignored []string
 
 	settings []setting
 }
@@ -93,6 +95,9 @@ const (
 func Load(getenv func(string) string, envFile string) (*Config, error) {
 	c := &Config{}
 	if err := c.environment(getenv, envFile); err != nil {
+		return nil, err
+	}
+	if err := c.formerly(getenv); err != nil {
 		return nil, err
 	}
 	c.note("registry", c.Environment.Registry.LoginServer, "")
@@ -190,7 +195,13 @@ func (c *Config) warmMemory(getenv func(string) string) (err error) {
 }
 
 func (c *Config) executor(getenv func(string) string) error {
-	kind := c.text(getenv, "processes", executorVariable, "isolated_warm")
+	variable, kind := executorVariable, getenv(executorVariable)
+	if alias := getenv(executorAlias); kind == "" {
+		variable = executorAlias
+	} else if alias != "" && alias != kind {
+		return wrong(executorAlias, alias, "is not what "+executorVariable+" says")
+	}
+	kind = c.text(getenv, "processes", variable, "isolated_warm")
 	switch kind {
 	case "isolated_warm":
 		return nil
@@ -200,11 +211,11 @@ func (c *Config) executor(getenv func(string) string) error {
 	case "direct":
 		return &contracts.Error{
 			Code: contracts.CodeUnsupported, Stage: contracts.StageEnvironment,
-			Message: executorVariable + "=direct is not supported: a simulation always runs in a process of its own",
+			Message: variable + "=direct is not supported: a simulation always runs in a process of its own",
 			Hint:    "set it to isolated_warm, or to cold for a process for each task",
 		}
 	}
-	return wrong(executorVariable, kind, "is neither isolated_warm nor cold")
+	return wrong(variable, kind, "is neither isolated_warm nor cold")
 }
 
 // environment finds the environment: a file that is named, the variables, or the usual
@@ -234,11 +245,14 @@ func (c *Config) environment(getenv func(string) string, envFile string) error {
 	default:
 		home, err := environment.Home(getenv)
 		if err != nil {
-			return err
+			return unnamed(err)
 		}
 		store := environment.Open(home)
 		chosen, err := store.Resolve(environment.Request{Getenv: getenv})
-		if err != nil {
+		switch {
+		case err != nil && contracts.AsError(err).Code == contracts.CodeEnvironmentNotFound:
+			return unnamed(err)
+		case err != nil:
 			return err
 		}
 		loaded, source = chosen.Loaded, chosen.Why
@@ -256,6 +270,13 @@ func (c *Config) environment(getenv func(string) string, envFile string) error {
 	c.Environment, c.EnvironmentFile, c.Warnings = loaded.Env, cmp.Or(loaded.Path, source), loaded.Warnings
 	c.note("environment", loaded.Env.Environment, source)
 	return nil
+}
+
+// unnamed is the error of a worker that nobody told its registry, which is not at home.
+func unnamed(err error) error {
+	e := *contracts.AsError(err)
+	e.Hint += "; where workers run, set " + registryVariable + ", or name an environment file in " + envFileVariable
+	return &e
 }
 
 const credentialVariables = usernameVariable + " and " + passwordVariable

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -122,6 +123,11 @@ func TestWrongValues(t *testing.T) {
 		"MODELOPS_MAX_WARM_MEMORY":     {"MODELOPS_MAX_WARM_MEMORY": "much"},
 		"MODELOPS_RPC_TIMEOUT_SECONDS": {"MODELOPS_RPC_TIMEOUT_SECONDS": "-1"},
 		"MODELOPS_EXECUTOR_TYPE":       {"MODELOPS_EXECUTOR_TYPE": "direct"},
+		"MODELOPS_EXECUTOR":            {"MODELOPS_EXECUTOR": "direct"},
+		"MODELOPS_EXECUTOR is":         {"MODELOPS_EXECUTOR_TYPE": "cold", "MODELOPS_EXECUTOR": "isolated_warm"},
+		"MODELOPS_BUNDLE_SOURCE":       {"MODELOPS_BUNDLE_SOURCE": "file"},
+		"MODELOPS_UPLOAD_TO_AZURE":     {"MODELOPS_UPLOAD_TO_AZURE": "perhaps"},
+		"upload_to_azure is enabled":   {"MODELOPS_UPLOAD_TO_AZURE": "true"},
 		"MODELOPS_OUTPUT_MAX_BYTES":    {"MODELOPS_OUTPUT_MAX_BYTES": "0"},
 		"MODELOPS_BUNDLE_INSECURE":     {"MODELOPS_BUNDLE_INSECURE": "maybe"},
 		"MODELOPS_BUNDLE_REGISTRY":     {"MODELOPS_BUNDLE_REGISTRY": "https://x.example.com"},
@@ -136,10 +142,36 @@ func TestWrongValues(t *testing.T) {
 	}
 }
 
+// What the Python suite's workers were told works as it did, or is said not to.
+func TestFormerVariables(t *testing.T) {
+	set := map[string]string{
+		"MODELOPS_BUNDLE_REGISTRY": "localhost:5555", "MODELOPS_BUNDLE_SOURCE": "oci", "MODELOPS_EXECUTOR": "cold", "MODELOPS_UPLOAD_TO_AZURE": "true",
+		"AZURE_STORAGE_CONNECTION_STRING": "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=Q0FOQVJZ;EndpointSuffix=core.windows.net",
+	}
+	c, err := Load(variables(t, set), "")
+	if err != nil || !c.Cold || len(c.Ignored) != 0 || !slices.Contains(c.Lines(), "processes = cold (MODELOPS_EXECUTOR)") {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	for _, former := range withoutMeaning() {
+		set[former[0]] = "1"
+	}
+	if c, err = Load(variables(t, set), ""); err != nil || len(c.Ignored) != len(withoutMeaning()) {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	for i, former := range withoutMeaning() {
+		if w := c.Ignored[i]; !strings.Contains(w, former[0]) || !strings.Contains(w, former[1]) {
+			t.Errorf("%s: %s", former[0], w)
+		}
+	}
+}
+
 func TestNothingConfigured(t *testing.T) {
-	_, err := Load(variables(t, nil), "")
-	if contracts.AsError(err).Code != contracts.CodeEnvironmentNotFound {
-		t.Errorf("%v", err)
+	for what, getenv := range map[string]func(string) string{"no environment": variables(t, nil), "no home": func(string) string { return "" }} {
+		_, err := Load(getenv, "")
+		e := contracts.AsError(err)
+		if err == nil || what == "no environment" && e.Code != contracts.CodeEnvironmentNotFound || !strings.Contains(e.Hint, "set MODELOPS_BUNDLE_REGISTRY") {
+			t.Errorf("%s: %+v", what, e)
+		}
 	}
 }
 

@@ -5,7 +5,6 @@ package pyenv
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -130,10 +129,7 @@ func (p buildPlan) run(ctx context.Context, name, dir string, environ, argv []st
 	if exit.Code == 0 && exit.Signal == 0 && !exit.Lost {
 		return nil
 	}
-	words := redact(process.Output.Text(), p.Environ)
-	e := dependencies("the bundle's dependencies could not be installed: "+lastError(words), "the installer's own words are below; correct the dependencies and push again")
-	e.StderrTail = words
-	return e.Because(fmt.Errorf("%s ended with code %d, signal %d", name, exit.Code, exit.Signal))
+	return p.failed(name, exit, redact(process.Output.Text(), p.Environ))
 }
 
 // moveable makes the programs of an environment find its interpreter beside themselves:
@@ -174,22 +170,6 @@ func moveable(dir string) error {
 // interpreter in the program's own directory.
 const besideItself = "#!/bin/sh\n'''exec' \"$(dirname -- \"$(realpath -- \"$0\")\")/python\" \"$0\" \"$@\"\n' '''\n"
 
-// lastError is the line of an installer's output that says what went wrong.
-func lastError(words string) string {
-	last := ""
-	for line := range strings.Lines(words) {
-		line = strings.TrimSpace(line)
-		if line == "" {
-			continue
-		}
-		if strings.HasPrefix(line, "ERROR:") || strings.HasPrefix(line, "error:") || strings.HasPrefix(line, "×") {
-			return contracts.Quote(line)
-		}
-		last = line
-	}
-	return contracts.Quote(last)
-}
-
 // installerEnviron is what installers need: their own settings, proxies and
 // certificates, and Git's. Nothing of the registry, the storage or the cloud.
 func installerEnviron(own []string, dir string) []string {
@@ -202,20 +182,30 @@ func installerEnviron(own []string, dir string) []string {
 			environ = append(environ, variable)
 		}
 	}
-	return append(environ, "UV_LINK_MODE=copy") // files of an environment are its own: another's changes must not be theirs
+	return append(withGit(environ), "UV_LINK_MODE=copy") // files of an environment are its own: another's changes must not be theirs
 }
 
 // packageEnviron is the environment of an interpreter that has a bundle's packages, whose
 // code runs whenever it starts: that of a task.
 func packageEnviron(own []string) []string { return runner.Environ(own, 1, nil) }
 
-// installers says whether a variable of the worker's is for installers.
+// installers says whether a variable of the worker's is for installers. What decides where
+// packages go, which ones these are beside those that the bundle names, or for which
+// interpreter, is not: installers would end well, and the environment be another one than
+// its key says, on every node.
 func installers(name string) bool {
 	switch name {
-	case "PATH", "HOME", "LANG", "TZ", "SSH_AUTH_SOCK", "NETRC", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE":
+	case "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_PYTHON", "PIP_DRY_RUN", "PIP_NO_DEPS", "PIP_REQUIREMENT", "PIP_EDITABLE", "PIP_GROUP",
+		"UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_PYTHON_PREFERENCE", "UV_MANAGED_PYTHON", "UV_NO_MANAGED_PYTHON", "UV_PROJECT", "UV_PROJECT_ENVIRONMENT",
+		"UV_WORKING_DIR", "UV_WORKING_DIRECTORY", "UV_DRY_RUN", "UV_NO_GROUP", "UV_NO_DEFAULT_GROUPS", "UV_VENV_SEED", "UV_LINK_MODE":
+		return false
+	case "PATH", "HOME", "LANG", "TZ", "SSH_AUTH_SOCK", "NETRC", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", gitHubToken:
 		return true
 	}
 	upper := strings.ToUpper(name)
+	if strings.HasPrefix(upper, "UV_PUBLISH_") {
+		return false
+	}
 	for _, prefix := range []string{"PIP_", "UV_", "GIT_", "SSL_CERT_", "LC_"} {
 		if strings.HasPrefix(upper, prefix) {
 			return true

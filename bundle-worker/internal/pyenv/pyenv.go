@@ -5,7 +5,7 @@
 //
 // An environment is keyed by everything that decides it: what the bundle asks for, the
 // interpreter, the platform and this package's version. It is built in a directory of its
-// own, looked at, made read-only, and one rename of a link makes it the environment of its
+// own, made read-only, tried, and one rename of a link makes it the environment of its
 // key: an environment is whole or not there. A failed build is reported in the installer's
 // own words, and nothing of it is used again. The bundle's own code is never copied into it.
 //
@@ -31,6 +31,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/lock"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/owned"
@@ -50,6 +51,9 @@ type Options struct {
 	Supervisor *runner.Supervisor // starts installers, and ends them with this process
 	Shared     Registry           // where nodes share environments; nil for nowhere
 	PullOnly   bool               // take from Shared, and give nothing
+	// Check says whether the bundle works in an environment that is finished, and nobody's
+	// yet, by its interpreter; nil for no look. What it refuses is not kept.
+	Check func(ctx context.Context, python string) error
 }
 
 func (o Options) note(format string, args ...any) {
@@ -197,6 +201,7 @@ type buildPlan struct {
 
 // make takes the environment from where nodes share them, or builds it and gives it there.
 func (p buildPlan) make(ctx context.Context) (*Env, error) {
+	missing := ""
 	if p.Shared != nil {
 		env, err := p.aside(ctx, p.pull)
 		switch {
@@ -204,7 +209,9 @@ func (p buildPlan) make(ctx context.Context) (*Env, error) {
 			return env, nil
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
-		case contracts.AsError(err).Code != contracts.CodeBundleNotFound:
+		case contracts.AsError(err).Code == contracts.CodeBundleNotFound:
+			missing = "; no other node has them for Python " + p.python.Version + " on " + p.python.Platform
+		default:
 			p.note("no shared environment was taken: %s", contracts.Lines(err.Error()))
 		}
 	}
@@ -212,7 +219,7 @@ func (p buildPlan) make(ctx context.Context) (*Env, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.note("installing the dependencies of %s with %s", p.wants.source, tool.name)
+	p.note("installing the dependencies of %s with %s%s", p.wants.source, tool.name, missing)
 	env, err := p.aside(ctx, func(ctx context.Context, dir string) error { return tool.install(ctx, p, dir) })
 	if err != nil {
 		return nil, err
@@ -250,11 +257,19 @@ func (p buildPlan) aside(ctx context.Context, fill func(ctx context.Context, dir
 	if err := p.finish(dir, env.Record); err != nil {
 		return nil, unusable(dir, err)
 	}
+	if p.Check != nil {
+		if err := p.Check(ctx, env.Python); err != nil {
+			return nil, err
+		}
+	}
+	if err := publish(p.root, p.key, dir); err != nil {
+		return nil, unusable(dir, err)
+	}
 	published = true
 	return env, nil
 }
 
-// finish writes what belongs to an environment, and publishes it.
+// finish writes what belongs to an environment, and makes it read-only.
 func (p buildPlan) finish(dir string, record contracts.EnvironmentRecord) error {
 	data, err := json.MarshalIndent(record, "", "  ")
 	if err != nil {
@@ -265,10 +280,7 @@ func (p buildPlan) finish(dir string, record contracts.EnvironmentRecord) error 
 			return err
 		}
 	}
-	if err := seal(dir); err != nil {
-		return err
-	}
-	return publish(p.root, p.key, dir)
+	return seal(dir)
 }
 
 // probeProgram tells what an interpreter is and has. It imports nothing of anybody's.
@@ -315,7 +327,11 @@ func unusable(path string, err error) error {
 	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
 		reason = pathErr.Err.Error()
 	}
-	return dependencies("Python environments cannot be kept in "+contracts.Quote(path)+": "+reason, "name another directory in "+variable).Because(err)
+	e := dependencies("Python environments cannot be kept in "+contracts.Quote(path)+": "+reason, "name another directory in "+variable)
+	if errors.Is(err, syscall.ENOSPC) {
+		e.Code, e.Hint = contracts.CodeDiskFull, "free some space there, or run: bundle-worker cache gc"
+	}
+	return e.Because(err)
 }
 
 // Built says whether the environment was made for bundles like this one; false for the

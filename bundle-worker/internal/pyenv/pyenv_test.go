@@ -5,6 +5,9 @@ package pyenv
 import (
 	"archive/zip"
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,8 +16,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/runner"
 	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/bundletest"
 )
 
 const builderArgument = "__builder" // the test binary as a worker that will be killed
@@ -114,6 +120,7 @@ func TestOwnPython(t *testing.T) {
 func TestBuiltOnceAndShared(t *testing.T) {
 	files := map[string]string{"requirements.txt": "tiny==1.0\n", "wheels/tiny-1.0-py3-none-any.whl": "WORD = 'hello'\n"}
 	opts := options(t, bundleWith(t, files))
+	before := listing(t, opts.Bundle)
 	var log countingWriter
 	opts.Log = &log
 	var group sync.WaitGroup
@@ -135,6 +142,9 @@ func TestBuiltOnceAndShared(t *testing.T) {
 	if log.lines() != 1 {
 		t.Errorf("built %d times", log.lines())
 	}
+	if diff := cmp.Diff(before, listing(t, opts.Bundle)); diff != "" {
+		t.Errorf("the bundle was written to: %s", diff)
+	}
 	for _, env := range envs[1:] {
 		if env.Record.Digest() != envs[0].Record.Digest() || env.Record.Packages["tiny"] != "1.0" {
 			t.Errorf("%+v", env)
@@ -155,6 +165,25 @@ func TestBuiltOnceAndShared(t *testing.T) {
 	if env, err := Ensure(context.Background(), other); err != nil || env.Python == envs[0].Python {
 		t.Errorf("other dependencies, the same environment: %+v, %v", env, err)
 	}
+}
+
+// listing is what is in a directory: names, modes, times and sizes.
+func listing(t *testing.T, dir string) (lines []string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := entry.Info()
+		if err == nil {
+			lines = append(lines, fmt.Sprint(path, info.Mode(), info.ModTime().UnixNano(), info.Size()))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lines
 }
 
 type countingWriter struct {
@@ -195,45 +224,99 @@ func TestFailedBuilds(t *testing.T) {
 	}
 }
 
+// What a look at the finished environment refuses is not kept, and its error is the build's.
+// One that other nodes gave is installed instead.
+func TestCheck(t *testing.T) {
+	registry := bundletest.NewRegistry(t)
+	files := map[string]string{"requirements.txt": "tiny==1.0\n", "wheels/tiny-1.0-py3-none-any.whl": "WORD = 1\n"}
+	opts := options(t, bundleWith(t, files))
+	opts.Shared = repository(t, registry)
+	refusal := errors.New("no")
+	looks, refuses := 0, 1
+	opts.Check = func(ctx context.Context, python string) error {
+		if out, err := exec.CommandContext(ctx, python, "-I", "-c", "import tiny").CombinedOutput(); err != nil {
+			t.Errorf("it is not finished: %s", out)
+		}
+		if looks++; looks <= refuses {
+			return refusal
+		}
+		return nil
+	}
+	if _, err := Ensure(t.Context(), opts); !errors.Is(err, refusal) || len(keys(t, opts.Root)) != 0 {
+		t.Fatalf("%v, %v are kept", err, keys(t, opts.Root))
+	}
+	if _, err := Ensure(t.Context(), opts); err != nil || looks != 2 {
+		t.Fatalf("%v after %d looks", err, looks)
+	}
+	if _, err := Ensure(t.Context(), opts); err != nil || looks != 2 {
+		t.Errorf("what is kept is looked at again: %v, %d looks", err, looks)
+	}
+	var log strings.Builder
+	opts.Root, opts.Log = filepath.Join(t.TempDir(), "venvs"), &log
+	looks, refuses = 0, 1
+	if _, err := Ensure(t.Context(), opts); err != nil || looks != 2 || !strings.Contains(log.String(), "no shared environment was taken: no\ninstalling") {
+		t.Errorf("%v after %d looks: %s", err, looks, log.String())
+	}
+}
+
 func TestRefusedBeforeAnythingIsBuilt(t *testing.T) {
+	python, err := identify(t.Context(), "python3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	another := "the bundle requires Python >=4.2, and this worker has " + python.Version
 	for name, c := range map[string]struct {
 		files map[string]string
 		want  string
 	}{
-		"another Python": {map[string]string{"pyproject.toml": "[project]\nrequires-python = \">=4.2\"\ndependencies = [\"tiny\"]\n"}, ">=4.2"},
-		"broken TOML":    {map[string]string{"pyproject.toml": "[project\n"}, "pyproject.toml is broken"},
-		"Poetry's":       {map[string]string{"pyproject.toml": "[tool.poetry.dependencies]\npython = \"^3.9\"\ntiny = \"1\"\n"}, "[tool.poetry.dependencies]"},
-		"odd specifier":  {map[string]string{"pyproject.toml": "[project]\nrequires-python = \"three\"\n"}, "is not understood"},
+		"another Python":     {map[string]string{"pyproject.toml": "[project]\nrequires-python = \">=4.2\"\ndependencies = [\"tiny\"]\n"}, another},
+		"nothing to install": {map[string]string{"pyproject.toml": "[project]\nrequires-python = \">=4.2\"\n"}, another},
+		"from requirements":  {map[string]string{"pyproject.toml": "[project]\nrequires-python = \">=4.2\"\n", "requirements.txt": "tiny\n"}, another},
+		"broken TOML":        {map[string]string{"pyproject.toml": "[project\n"}, "pyproject.toml is broken"},
+		"Poetry's":           {map[string]string{"pyproject.toml": "[tool.poetry.dependencies]\npython = \"^3.9\"\ntiny = \"1\"\n"}, "[tool.poetry.dependencies]"},
+		"odd specifier":      {map[string]string{"pyproject.toml": "[project]\nrequires-python = \"three\"\n"}, "is not understood"},
 	} {
 		opts := options(t, bundleWith(t, c.files))
 		_, err := Ensure(context.Background(), opts)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", name, err)
 		}
-	}
-}
-
-func TestLockWithoutUV(t *testing.T) {
-	w := &wants{source: "uv.lock"}
-	t.Setenv("PATH", t.TempDir())
-	_, err := chooseInstaller("python3", w)
-	if err == nil || !strings.Contains(err.Error(), "no uv") || contracts.AsError(err).Hint == "" {
-		t.Errorf("%v", err)
-	}
-}
-
-func TestInstallerEnviron(t *testing.T) {
-	got := strings.Join(installerEnviron([]string{
-		"PIP_INDEX_URL=a", "UV_INDEX=b", "GIT_SSH_COMMAND=c", "https_proxy=d", "PATH=e", "HOME=/h",
-		"REGISTRY_PASSWORD=CANARY", "AZURE_STORAGE_CONNECTION_STRING=CANARY", "AWS_SECRET_ACCESS_KEY=CANARY", "MODELOPS_BUNDLE_REGISTRY=CANARY",
-	}, "/env"), " ")
-	for _, want := range []string{"PIP_INDEX_URL=a", "UV_INDEX=b", "GIT_SSH_COMMAND=c", "https_proxy=d", "PATH=e", "VIRTUAL_ENV=/env"} {
-		if !strings.Contains(got, want) {
-			t.Errorf("no %s in %s", want, got)
+		if exists(opts.Root) {
+			t.Errorf("%s: something was built before it was refused", name)
 		}
 	}
-	if strings.Contains(got, "CANARY") {
-		t.Errorf("an installer gets %s", got)
+}
+
+// An environment is another one with whatever decides what is in it.
+func TestKeys(t *testing.T) {
+	w, err := readWants(bundleWith(t, tinyFiles()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	node := interpreter{Path: "/a/python", Version: "3.12.1", ABI: ".cpython-312-x86_64-linux-gnu.so", Platform: "linux-x86_64", Libc: "glibc 2.36"}
+	asked := request(w, node)
+	for what, change := range map[string]func(*interpreter){
+		"version":  func(i *interpreter) { i.Version = "3.12.2" },
+		"ABI":      func(i *interpreter) { i.ABI = ".cpython-312t-x86_64-linux-gnu.so" },
+		"platform": func(i *interpreter) { i.Platform = "linux-aarch64" },
+		"libc":     func(i *interpreter) { i.Libc = "" },
+	} {
+		other := node
+		change(&other)
+		if sharedKey(request(w, other)) == sharedKey(asked) {
+			t.Errorf("nodes with another %s share an environment", what)
+		}
+	}
+	elsewhere := node
+	elsewhere.Path = "/b/python"
+	if sharedKey(request(w, elsewhere)) != sharedKey(asked) {
+		t.Error("nodes with the interpreter in another place share nothing")
+	}
+	if localKey(asked, elsewhere) == localKey(asked, node) {
+		t.Error("two interpreters of a node share an environment, which names one of them")
+	}
+	if !strings.Contains(string(asked), fmt.Sprintf(`"builder":%d`, builder)) || len(sharedKey(asked)) != 64 {
+		t.Errorf("%s has the key %s", asked, sharedKey(asked))
 	}
 }
 

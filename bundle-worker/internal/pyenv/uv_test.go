@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/pyenv/pyenvtest"
 )
 
@@ -40,14 +42,15 @@ func TestUV(t *testing.T) {
 		pkg, version   string
 		offline, equal bool
 	}{
-		"uv.lock":   {files: locked, pkg: "six", version: "1.17.0"},
+		"uv.lock":   {files: locked, pkg: "six", version: "1.16.0"}, // not the newest that pyproject.toml would have
 		"pyproject": {files: wheel, pkg: "tiny", version: "1.0", offline: true, equal: true},
 		"hashes": {files: map[string]string{
 			"requirements.txt": "six==1.17.0 --hash=sha256:4721f391ed90541fddacab5acf947aa0d3dc7d27b2e1e8eda2be8970586c3274\n",
 		}, pkg: "six", version: "1.17.0"},
 	} {
 		opts := options(t, bundleWith(t, c.files))
-		opts.Environ = os.Environ()
+		before := listing(t, opts.Bundle)
+		opts.Environ = append(os.Environ(), settingsOfOthers(t)...)
 		if c.offline {
 			opts.Environ = append(opts.Environ, "UV_NO_INDEX=1")
 		}
@@ -58,8 +61,11 @@ func TestUV(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if env.Record.Packages[c.pkg] != c.version || !strings.Contains(log.String(), "with uv") {
+		if len(env.Record.Packages) != 1 || env.Record.Packages[c.pkg] != c.version || !strings.Contains(log.String(), "with uv") {
 			t.Errorf("%s: %+v, %s", name, env.Record, log.String())
+		}
+		if diff := cmp.Diff(before, listing(t, opts.Bundle)); diff != "" {
+			t.Errorf("%s: the bundle was written to: %s", name, diff)
 		}
 		if c.equal && env.Record.Digest() != byPip.Record.Digest() {
 			t.Errorf("uv gives %v, pip %v", env.Record.Packages, byPip.Record.Packages)

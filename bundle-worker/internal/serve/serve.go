@@ -16,6 +16,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -207,7 +208,8 @@ func (s *Server) log(r *http.Request, result *contracts.SimReturn, elapsed time.
 		"seconds", elapsed.Seconds(), "simulation_seconds", result.Seconds,
 	}
 	if e := result.Error; e != nil {
-		s.Log.Warn("task failed", append(attributes, "code", e.Code, "stage", e.Stage, "retryable", e.Retryable, "message", e.Message)...)
+		message := fmt.Sprintf("%.1000s", e.Message) // of up to 64 KiB: who collects logs cuts long lines
+		s.Log.Warn("task failed", append(attributes, "code", e.Code, "stage", e.Stage, "retryable", e.Retryable, "message", message)...)
 		return
 	}
 	s.Log.Info("task done", attributes...)

@@ -104,6 +104,9 @@ func (r *Runner) findEntry(ctx context.Context, p *prepared) error {
 	if r.Config.Environments != config.Off {
 		opts.Shared = p.shared
 	}
+	if entry == nil || entry.Kind != wire.KindCommand {
+		opts.Check = func(ctx context.Context, python string) error { return r.check(ctx, p, python) }
+	}
 	python, err := pyenv.Ensure(ctx, opts)
 	if err != nil {
 		if entry != nil && entry.Kind == wire.KindCommand && !wantsPython(p.bundle.Path) {
@@ -174,7 +177,11 @@ func (p *prepared) environ(own []string) []string {
 	if p.ownPython() {
 		return own
 	}
-	path := p.python.Bin()
+	return withPrograms(own, p.python.Bin())
+}
+
+// withPrograms is an environment with the programs of a directory in front.
+func withPrograms(own []string, path string) []string {
 	for _, variable := range own {
 		if value, ok := strings.CutPrefix(variable, "PATH="); ok {
 			path += string(filepath.ListSeparator) + value

@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -70,8 +69,8 @@ type Runner struct {
 	storage   storage
 	spares    spares
 	slots     chan struct{}
-	draining  chan struct{}
-	drain     sync.Once
+	draining  context.Context // ends when no task is begun any more
+	drain     context.CancelFunc
 	counts    counts
 }
 
@@ -89,11 +88,12 @@ type Stats struct {
 // NewRunner makes a runner. The caller closes it.
 func NewRunner(opts Options) *Runner {
 	r := &Runner{
-		Options: opts, spares: spares{enabled: opts.Spare, ahead: opts.Ahead}, slots: make(chan struct{}, max(1, opts.Slots)), draining: make(chan struct{}),
+		Options: opts, spares: spares{enabled: opts.Spare, ahead: opts.Ahead}, slots: make(chan struct{}, max(1, opts.Slots)),
 		processes: pool.New[key, *process](pool.Options{
 			Max: opts.Warm, Memory: opts.Config.WarmMemory, Tasks: opts.Config.WarmTasks, Age: opts.Config.WarmAge,
 		}),
 	}
+	r.draining, r.drain = context.WithCancel(context.Background())
 	r.shelf = shelf{
 		keep: max(1, opts.Warm), bundles: map[contracts.Digest]*prepared{}, fill: r.fill,
 		empty: func(p *prepared) {
@@ -116,11 +116,12 @@ func (r *Runner) Stats() Stats {
 }
 
 // Drain begins no task any more: those without a slot end with an error.
-func (r *Runner) Drain() { r.drain.Do(func() { close(r.draining) }) }
+func (r *Runner) Drain() { r.drain() }
 
 // Close ends the processes that are kept warm, and lets go of their bundles. No task may be
 // running.
 func (r *Runner) Close() {
+	r.drain()
 	r.shelf.clear()
 	r.processes.Close()
 	r.spares.close()
@@ -187,10 +188,14 @@ func (r *running) run(ctx context.Context) error {
 	return r.simulate(ctx, p, r.ask.Outputs)
 }
 
-// prepare has the task's bundle ready.
+// prepare has the task's bundle ready. A worker that drains does not wait for that: the
+// task would not be begun.
 func (r *running) prepare(ctx context.Context) (*prepared, error) {
 	r.counts.preparing.Add(1)
 	defer r.counts.preparing.Add(-1)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(r.draining, func() { cancel(stopped()) })()
 	return r.shelf.take(ctx, r.task)
 }
 
@@ -199,7 +204,7 @@ func (r *Runner) enter(ctx context.Context) error {
 	r.counts.waiting.Add(1)
 	defer r.counts.waiting.Add(-1)
 	select {
-	case <-r.draining:
+	case <-r.draining.Done():
 		return stopped()
 	default:
 	}
@@ -207,7 +212,7 @@ func (r *Runner) enter(ctx context.Context) error {
 	case r.slots <- struct{}{}:
 		r.counts.running.Add(1)
 		return nil
-	case <-r.draining:
+	case <-r.draining.Done():
 		return stopped()
 	case <-ctx.Done():
 		return context.Cause(ctx)

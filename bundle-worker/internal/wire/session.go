@@ -162,6 +162,7 @@ func cannotPrepare(err error) *contracts.Error {
 	return (&contracts.Error{
 		Code: contracts.CodeFailed, Stage: contracts.StagePrepare,
 		Message: "the simulation's process cannot be prepared: " + contracts.Quote(err.Error()),
+		Hint:    "check the worker's temporary directory: " + contracts.Quote(os.TempDir()) + ", which TMPDIR names",
 	}).Because(err)
 }
 
