@@ -15,6 +15,7 @@ import (
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/runner"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/task"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/wire"
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/wire/harness"
 	"github.com/modelops-suite/modelops-go/contracts"
 )
 
@@ -101,7 +102,7 @@ func taskVariables(scratch *runner.Scratch, t *contracts.SimTask) (map[string]st
 	if set["MODELOPS_TASK"], err = wire.WriteTask(dirs, t); err != nil {
 		return nil, err
 	}
-	set["MODELOPS_HARNESS"], err = wire.WriteHarness(scratch.Dir)
+	set["MODELOPS_HARNESS"], err = harness.Write(scratch.Dir)
 	return set, err
 }
 

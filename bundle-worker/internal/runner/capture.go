@@ -8,9 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"unicode/utf8"
-
-	"golang.org/x/sys/unix"
 )
 
 const (
@@ -79,7 +78,7 @@ func (c *Capture) read() {
 		waitErr := raw.Read(func(fd uintptr) bool {
 			n, err := c.readOnce(int(fd))
 			more = n > 0
-			return err != unix.EAGAIN
+			return err != syscall.EAGAIN
 		})
 		if waitErr != nil {
 			return
@@ -92,8 +91,8 @@ func (c *Capture) readOnce(fd int) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
-		n, err := unix.Read(fd, c.buffer)
-		if err == unix.EINTR {
+		n, err := syscall.Read(fd, c.buffer)
+		if err == syscall.EINTR {
 			continue
 		}
 		if n > 0 {

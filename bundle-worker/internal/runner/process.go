@@ -29,6 +29,9 @@ type Supervisor struct {
 	blamed uint64 // kills by the kernel for memory that processes have been told
 }
 
+// Grace is what a program gives the processes that it asks to end.
+const Grace = 5 * time.Second
+
 // NewSupervisor makes this process the reaper of what it starts. program is the
 // executable that handles [guard.Argument].
 func NewSupervisor(program string, grace time.Duration) *Supervisor {

@@ -3,10 +3,10 @@
 package runner
 
 import (
-	"crypto/rand"
 	"errors"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -40,7 +40,7 @@ func NewScratch() (*Scratch, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Scratch{Dir: filepath.Join(dir, "modelops-task-"+rand.Text())}, nil
+	return &Scratch{Dir: filepath.Join(dir, "modelops-task-"+strconv.FormatUint(rand.Uint64(), 36)+strconv.FormatUint(rand.Uint64(), 36))}, nil
 }
 
 // Make makes it. It is made when somebody is there who removes it, see [Spec].

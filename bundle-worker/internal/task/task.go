@@ -23,6 +23,7 @@ import (
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/pool"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/runner"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/wire"
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/wire/harness"
 	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/blobstore"
 )
@@ -44,9 +45,9 @@ type Options struct {
 	Warm    int       // processes that may be there at once
 	// Spare keeps an interpreter started beside them, for the next process.
 	Spare bool
-	// Ahead is the beginning of the first process, which the runner starts or drops; nil
-	// for none.
-	Ahead *wire.Ahead
+	// Ahead is the interpreter of the first process, which the runner takes or drops; nil
+	// for none. Its supervisor is Supervisor.
+	Ahead *harness.Ahead
 }
 
 // Ask says how one task is run.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/wire/harness"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/atomicfile"
 )
 
@@ -25,16 +26,17 @@ type bytecode struct {
 	used string // by one process
 }
 
-// newBytecode is the bytecode of a harness, for a process whose files are in scratch.
-func newBytecode(root string, text []byte, scratch string) bytecode {
+// newBytecode is the bytecode of the harness, for a process whose files are in scratch.
+func newBytecode(root, scratch string) bytecode {
 	b := bytecode{used: filepath.Join(scratch, "__pycache__")}
 	if root != "" {
-		b.kept = filepath.Join(root, digestOf(text))
+		b.kept = filepath.Join(root, digestOf(harness.Text()))
 	}
 	return b
 }
 
-// lend gives the process what is kept.
+// lend gives the process what is kept. It may run already: then it finds all of it, or
+// nothing and compiles the harness itself.
 func (b bytecode) lend() {
 	entries, err := os.ReadDir(b.kept)
 	if err != nil {
@@ -47,8 +49,9 @@ func (b bytecode) lend() {
 			_ = os.Remove(filepath.Join(b.kept, entry.Name()))
 			continue
 		}
-		if os.MkdirAll(b.used, 0o700) == nil {
-			_ = os.WriteFile(filepath.Join(b.used, name), data, 0o400)
+		aside := filepath.Join(filepath.Dir(b.used), name)
+		if os.WriteFile(aside, data, 0o400) == nil && os.MkdirAll(b.used, 0o700) == nil {
+			_ = os.Rename(aside, filepath.Join(b.used, name))
 		}
 	}
 }
