@@ -113,6 +113,9 @@ func (p *program) config() (*config.Config, error) {
 
 // show says what is in force, and why.
 func (p *program) show(c *config.Config) {
+	if p.flags.quiet {
+		return
+	}
 	for _, line := range c.Lines() {
 		p.note("%s", line)
 	}

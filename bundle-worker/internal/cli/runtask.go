@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/modelops-suite/modelops-go/bundle-worker/internal/config"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/runner"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/task"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/wire"
@@ -23,7 +22,11 @@ import (
 // run: the same variables and directories, and the task in a file. The bundle in the cache
 // is nobody's to change, so it works on a copy, which goes with the command unless
 // something in it was changed.
-func (p *program) runWithTask(ctx context.Context, r *report, c *config.Config, ref contracts.BundleRef, args []string) error {
+func (p *program) runWithTask(ctx context.Context, r *report, ref contracts.BundleRef, args []string) error {
+	c, err := p.config()
+	if err != nil {
+		return err
+	}
 	t, err := readTask(p.flags.task)
 	if err != nil {
 		return err

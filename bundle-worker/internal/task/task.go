@@ -92,7 +92,7 @@ func NewRunner(opts Options) *Runner {
 	r := &Runner{
 		Options: opts, spares: spares{enabled: opts.Spare, ahead: opts.Ahead}, slots: make(chan struct{}, max(1, opts.Slots)), draining: make(chan struct{}),
 		processes: pool.New[key, *process](pool.Options{
-			Max: opts.Warm, Memory: opts.Config.WarmMemory, Tasks: opts.Config.WarmTasks, Age: opts.Config.WarmAge,
+			Max: opts.Warm, Memory: opts.Config.WarmMemory(), Tasks: opts.Config.WarmTasks, Age: opts.Config.WarmAge,
 		}),
 	}
 	r.shelf = shelf{
