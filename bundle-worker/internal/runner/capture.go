@@ -56,15 +56,11 @@ func (r *ring) bytes() []byte {
 	return append(append(make([]byte, 0, len(r.data)), r.data[r.next:]...), r.data[:r.next]...)
 }
 
-// newCapture returns a capture and the end of its pipe that is the process's.
-func newCapture() (*Capture, *os.File, error) {
-	r, w, err := os.Pipe()
-	if err != nil {
-		return nil, nil, err
-	}
-	c := &Capture{pipe: r, done: make(chan struct{}), buffer: make([]byte, readSize)}
+// newCapture captures what comes out of a pipe.
+func newCapture(pipe *os.File) *Capture {
+	c := &Capture{pipe: pipe, done: make(chan struct{}), buffer: make([]byte, readSize)}
 	go c.read()
-	return c, w, nil
+	return c
 }
 
 // read drains the pipe until nobody can write to it any more.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/guard"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/runner"
 )
 
@@ -35,25 +36,39 @@ func init() {
 // not.
 func OfExec() *Ahead { return ofExec }
 
-// Begin starts the interpreter, to be taken or dropped; nil when there is none to be started.
+// Begin starts the interpreter, to be taken or dropped, with the guard that exec has already
+// if it has; nil when there is none to be started.
 func Begin() *Ahead {
 	program, err := os.Executable()
-	if err != nil {
-		return nil
-	}
-	python, err := exec.LookPath("python3")
-	if err != nil {
-		return nil
-	}
-	if script, err := Script(python); err != nil || script { // which interpreter it chooses takes time to find out
+	python := interpreter()
+	if err != nil || python == "" {
+		go func() {
+			if early := guard.TakeEarly(); early != nil {
+				early.Drop()
+			}
+		}()
 		return nil
 	}
 	a := &Ahead{Supervisor: runner.NewSupervisor(program, runner.Grace), begun: make(chan struct{})}
 	go func() {
 		defer close(a.begun)
-		a.process, _ = Start(a.Supervisor, Launch{Interpreter: python, Environ: os.Environ()}, nil) // what fails here fails again, and is told then
+		launch := Launch{Interpreter: python, Environ: os.Environ()}
+		a.process, _ = start(a.Supervisor, guard.TakeEarly(), launch, func(string) {}) // what fails here fails again, and is told then
 	}()
 	return a
+}
+
+// interpreter is python3, or "" where it is a script: which one that chooses takes time to
+// find out.
+func interpreter() string {
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		return ""
+	}
+	if script, err := Script(python); err != nil || script {
+		return ""
+	}
+	return python
 }
 
 // Take is the interpreter, for the caller to end, if it is what l starts; else nil.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/guard"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/runner"
 )
 
@@ -31,15 +32,24 @@ type Process struct {
 }
 
 // Start starts an interpreter, without waiting for it. prepare may put more into its
-// directory before; nil for nothing. The caller ends it, closes its pipes and removes its
+// directory before. The caller ends it, closes its pipes and removes its
 // directory.
 func Start(supervisor *runner.Supervisor, l Launch, prepare func(dir string)) (*Process, error) {
+	return start(supervisor, nil, l, prepare)
+}
+
+// start is Start with a guard that there is, if it is not nil.
+func start(supervisor *runner.Supervisor, early *guard.Early, l Launch, prepare func(dir string)) (*Process, error) {
 	scratch, err := runner.NewScratch()
 	if err != nil {
 		return nil, err
 	}
 	p := &Process{Scratch: scratch}
-	if err := p.start(supervisor, l, prepare); err != nil {
+	spec := runner.Spec{
+		Guard: early, Dir: "/", Scratch: scratch.Dir, Remove: true,
+		Prepare: func(spec *runner.Spec) error { return p.prepare(spec, l, prepare) },
+	}
+	if err := p.start(supervisor, spec); err != nil {
 		_ = scratch.Remove()
 		return nil, err
 	}
@@ -47,43 +57,44 @@ func Start(supervisor *runner.Supervisor, l Launch, prepare func(dir string)) (*
 	return p, nil
 }
 
-func (p *Process) start(supervisor *runner.Supervisor, l Launch, prepare func(dir string)) error {
-	requests, out, err := os.Pipe()
-	if err != nil {
-		return err
+// start starts the process with pipes, its guard's own if there is one.
+func (p *Process) start(supervisor *runner.Supervisor, spec runner.Spec) (err error) {
+	if spec.Guard != nil {
+		p.Requests, p.Answers = spec.Guard.Requests, spec.Guard.Answers
+	} else {
+		var requests, answers *os.File
+		if requests, p.Requests, err = os.Pipe(); err != nil {
+			return err
+		}
+		defer requests.Close()
+		if p.Answers, answers, err = os.Pipe(); err != nil {
+			_ = p.Requests.Close()
+			return err
+		}
+		defer answers.Close()
+		spec.Files = []*os.File{requests, answers}
 	}
-	defer requests.Close()
-	in, answers, err := os.Pipe()
-	if err != nil {
-		_ = out.Close()
-		return err
-	}
-	defer answers.Close()
-	p.Requests, p.Answers = out, in
-	p.Process, err = supervisor.Start(runner.Spec{
-		Dir: "/", Files: []*os.File{requests, answers}, Scratch: p.Scratch.Dir, Remove: true,
-		Prepare: func(spec *runner.Spec) error {
-			if err := p.Scratch.Make(); err != nil {
-				return err
-			}
-			if _, err := Write(p.Scratch.Dir); err != nil {
-				return err
-			}
-			if p.idle, err = p.Scratch.Idle(); err != nil { // for what the model does while it is imported
-				return err
-			}
-			if prepare != nil {
-				prepare(p.Scratch.Dir)
-			}
-			p.interpreter, p.environ = l.Interpreter, p.sees(l)
-			spec.Path, spec.Args, spec.Env = p.interpreter, []string{filepath.Join(p.Scratch.Dir, startFile)}, p.environ
-			return nil
-		},
-	})
-	if err != nil {
-		_, _ = out.Close(), in.Close()
+	if p.Process, err = supervisor.Start(spec); err != nil {
+		_, _ = p.Requests.Close(), p.Answers.Close()
 	}
 	return err
+}
+
+// prepare fills the process's directory, and says what is to be run.
+func (p *Process) prepare(spec *runner.Spec, l Launch, more func(dir string)) (err error) {
+	if err := p.Scratch.Make(); err != nil {
+		return err
+	}
+	if _, err := Write(p.Scratch.Dir); err != nil {
+		return err
+	}
+	if p.idle, err = p.Scratch.Idle(); err != nil { // for what the model does while it is imported
+		return err
+	}
+	more(p.Scratch.Dir)
+	p.interpreter, p.environ = l.Interpreter, p.sees(l)
+	spec.Path, spec.Args, spec.Env = p.interpreter, []string{filepath.Join(p.Scratch.Dir, startFile)}, p.environ
+	return nil
 }
 
 // sees is the environment that the process has, or had if it were started with l.
