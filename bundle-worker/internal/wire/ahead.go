@@ -18,7 +18,5 @@ func StartAhead(ctx context.Context, ahead *harness.Ahead, l Launch) (*Session, 
 	if process == nil {
 		return nil, errOther
 	}
-	code := newBytecode(l.Bytecode, process.Scratch.Dir)
-	code.lend()
-	return bind(ctx, newSession(process, code), l)
+	return bind(ctx, newSession(process, l), l)
 }

@@ -35,8 +35,7 @@ func newBytecode(root, scratch string) bytecode {
 	return b
 }
 
-// lend gives the process what is kept. It may run already: then it finds all of it, or
-// nothing and compiles the harness itself.
+// lend gives the process what is kept, before it proceeds.
 func (b bytecode) lend() {
 	entries, err := os.ReadDir(b.kept)
 	if err != nil {
@@ -49,9 +48,8 @@ func (b bytecode) lend() {
 			_ = os.Remove(filepath.Join(b.kept, entry.Name()))
 			continue
 		}
-		aside := filepath.Join(filepath.Dir(b.used), name)
-		if os.WriteFile(aside, data, 0o400) == nil && os.MkdirAll(b.used, 0o700) == nil {
-			_ = os.Rename(aside, filepath.Join(b.used, name))
+		if os.MkdirAll(b.used, 0o700) == nil {
+			_ = os.WriteFile(filepath.Join(b.used, name), data, 0o400)
 		}
 	}
 }

@@ -74,19 +74,19 @@ func bind(ctx context.Context, s *Session, l Launch) (*Session, error) {
 // Spawn starts a session that is no bundle's yet, see [Session.Bind], without waiting for
 // it. The caller closes it.
 func Spawn(l Launch) (*Session, error) {
-	var code bytecode
-	process, err := harness.Start(l.Supervisor, l.process(), func(dir string) {
-		code = newBytecode(l.Bytecode, dir)
-		code.lend()
-	})
+	process, err := harness.Start(l.Supervisor, l.process())
 	if err != nil {
 		return nil, cannotPrepare(err)
 	}
-	return newSession(process, code), nil
+	return newSession(process, l), nil
 }
 
-func newSession(process *harness.Process, code bytecode) *Session {
-	return &Session{process: process, conn: rpc.NewConn(process.Answers, process.Requests), code: code}
+// newSession is a session of a process that was started, and now proceeds.
+func newSession(process *harness.Process, l Launch) *Session {
+	s := &Session{process: process, conn: rpc.NewConn(process.Answers, process.Requests), code: newBytecode(l.Bytecode, process.Scratch.Dir)}
+	s.code.lend()
+	_ = process.Proceed() // a process that is gone is noticed by the first call
+	return s
 }
 
 func (l Launch) process() harness.Launch {

@@ -53,7 +53,7 @@ func Begin() *Ahead {
 	go func() {
 		defer close(a.begun)
 		launch := Launch{Interpreter: python, Environ: os.Environ()}
-		a.process, _ = start(a.Supervisor, guard.TakeEarly(), launch, func(string) {}) // what fails here fails again, and is told then
+		a.process, _ = start(a.Supervisor, guard.TakeEarly(), launch) // what fails here fails again, and is told then
 	}()
 	return a
 }

@@ -25,26 +25,18 @@ var (
 	targetSource string
 )
 
-const (
-	startFile = "start.py"
-	mainFile  = "harness.py"
-)
-
 // modified is the time of the harness's file: what is compiled of one copy holds for all.
 var modified = time.Unix(1_000_000_000, 0)
 
-// Write writes the program to dir, and returns its path: it runs a task by hand, and
-// [startFile] beside it serves a worker. Each process has its own: none can change that of
+// Write writes the program to dir, and returns its path: it runs a task by hand, and serves a
+// worker when it is started by start.py. Each process has its own: none can change that of
 // another.
 func Write(dir string) (string, error) {
-	path := filepath.Join(dir, mainFile)
+	path := filepath.Join(dir, "harness.py")
 	if err := os.WriteFile(path, Text(), 0o400); err != nil {
 		return "", err
 	}
-	if err := os.Chtimes(path, modified, modified); err != nil {
-		return "", err
-	}
-	return path, os.WriteFile(filepath.Join(dir, startFile), []byte(startSource), 0o400)
+	return path, os.Chtimes(path, modified, modified)
 }
 
 // Text is harness.py with the text of the other files in it.

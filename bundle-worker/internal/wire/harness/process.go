@@ -5,7 +5,6 @@ package harness
 import (
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/guard"
@@ -28,32 +27,33 @@ type Process struct {
 
 	interpreter string
 	environ     []string // all that it sees
-	idle        *runner.Task
 }
 
-// Start starts an interpreter, without waiting for it. prepare may put more into its
-// directory before. The caller ends it, closes its pipes and removes its
-// directory.
-func Start(supervisor *runner.Supervisor, l Launch, prepare func(dir string)) (*Process, error) {
-	return start(supervisor, nil, l, prepare)
+// Start starts an interpreter, which serves no request before [Process.Proceed]. The caller
+// ends it, closes its pipes and removes its directory.
+func Start(supervisor *runner.Supervisor, l Launch) (*Process, error) {
+	return start(supervisor, nil, l)
 }
 
-// start is Start with a guard that there is, if it is not nil.
-func start(supervisor *runner.Supervisor, early *guard.Early, l Launch, prepare func(dir string)) (*Process, error) {
+// start is Start with a guard that there is, if it is not nil. What the interpreter needs is
+// written while it starts, which takes longer.
+func start(supervisor *runner.Supervisor, early *guard.Early, l Launch) (*Process, error) {
 	scratch, err := runner.NewScratch()
 	if err != nil {
 		return nil, err
 	}
-	p := &Process{Scratch: scratch}
-	spec := runner.Spec{
-		Guard: early, Dir: "/", Scratch: scratch.Dir, Remove: true,
-		Prepare: func(spec *runner.Spec) error { return p.prepare(spec, l, prepare) },
-	}
-	if err := p.start(supervisor, spec); err != nil {
-		_ = scratch.Remove()
+	p := &Process{Scratch: scratch, interpreter: l.Interpreter, environ: l.seen(scratch)}
+	err = p.start(supervisor, runner.Spec{
+		Guard: early, Path: p.interpreter, Args: []string{"-c", startSource, scratch.Dir}, Env: p.environ, Dir: "/",
+		Scratch: scratch.Dir, Remove: true,
+	})
+	if err != nil {
 		return nil, err
 	}
-	_ = scratch.Foresee() // while the interpreter starts; what fails here fails again, and is told then
+	if err := p.fill(); err != nil {
+		p.discard()
+		return nil, err
+	}
 	return p, nil
 }
 
@@ -80,31 +80,33 @@ func (p *Process) start(supervisor *runner.Supervisor, spec runner.Spec) (err er
 	return err
 }
 
-// prepare fills the process's directory, and says what is to be run.
-func (p *Process) prepare(spec *runner.Spec, l Launch, more func(dir string)) (err error) {
+// fill makes the process's directory, with the harness and what its first task needs.
+func (p *Process) fill() error {
 	if err := p.Scratch.Make(); err != nil {
 		return err
 	}
 	if _, err := Write(p.Scratch.Dir); err != nil {
 		return err
 	}
-	if p.idle, err = p.Scratch.Idle(); err != nil { // for what the model does while it is imported
-		return err
-	}
-	more(p.Scratch.Dir)
-	p.interpreter, p.environ = l.Interpreter, p.sees(l)
-	spec.Path, spec.Args, spec.Env = p.interpreter, []string{filepath.Join(p.Scratch.Dir, startFile)}, p.environ
+	_ = p.Scratch.Foresee() // what fails here fails again, and is told then
 	return nil
 }
 
-// sees is the environment that the process has, or had if it were started with l.
-func (p *Process) sees(l Launch) []string {
-	return runner.Environ(l.Environ, l.Cores, p.idle.Environment())
+// Proceed has the process load the harness, and serve.
+func (p *Process) Proceed() error {
+	_, err := p.Requests.Write([]byte{'\n'})
+	return err
+}
+
+// seen is all that a process sees of its environment, with directories for what the model
+// does while it is imported.
+func (l Launch) seen(scratch *runner.Scratch) []string {
+	return runner.Environ(l.Environ, l.Cores, scratch.Idle().Environment())
 }
 
 // is says whether the process is one that was started with l.
 func (p *Process) is(l Launch) bool {
-	return p.interpreter == l.Interpreter && slices.Equal(p.environ, p.sees(l))
+	return p.interpreter == l.Interpreter && slices.Equal(p.environ, l.seen(p.Scratch))
 }
 
 // discard ends a process that nobody has spoken to.
