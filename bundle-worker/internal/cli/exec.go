@@ -49,7 +49,7 @@ func runExec(ctx context.Context, p *program, _ []string) error {
 	}
 	r, err := p.inTurn(opts)
 	if err != nil {
-		return err // what was begun ends with this program
+		return err
 	}
 	defer r.Close()
 	x := &execution{program: p, runner: r, ask: task.Ask{Outputs: p.flags.outputs, Inputs: p.flags.inputs}, told: map[string]bool{}}

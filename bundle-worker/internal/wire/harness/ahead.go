@@ -17,7 +17,7 @@ type Ahead struct {
 	// Supervisor is what started it. It is the whole program's.
 	Supervisor *runner.Supervisor
 
-	begun   chan struct{} // closed when process is there, or nil because it could not be started
+	begun   chan struct{} // closed when process is there, or nil because none could be started
 	process *Process
 }
 
@@ -37,23 +37,21 @@ func init() {
 func OfExec() *Ahead { return ofExec }
 
 // Begin starts the interpreter, to be taken or dropped, with the guard that exec has already
-// if it has; nil when there is none to be started.
+// if it has.
 func Begin() *Ahead {
 	program, err := os.Executable()
-	python := interpreter()
-	if err != nil || python == "" {
-		go func() {
-			if early := guard.TakeEarly(); early != nil {
-				early.Drop()
-			}
-		}()
-		return nil
+	if err != nil {
+		program = os.Args[0]
 	}
 	a := &Ahead{Supervisor: runner.NewSupervisor(program, runner.Grace), begun: make(chan struct{})}
 	go func() {
 		defer close(a.begun)
-		launch := Launch{Interpreter: python, Environ: os.Environ()}
-		a.process, _ = start(a.Supervisor, guard.TakeEarly(), launch) // what fails here fails again, and is told then
+		early := guard.TakeEarly()
+		if python := interpreter(); python != "" {
+			a.process, _ = start(a.Supervisor, early, Launch{Interpreter: python, Environ: os.Environ()}) // what fails here fails again, and is told then
+		} else if early != nil {
+			early.Drop()
+		}
 	}()
 	return a
 }
@@ -87,5 +85,6 @@ func (a *Ahead) Drop() {
 	<-a.begun
 	if a.process != nil {
 		a.process.discard()
+		a.process = nil
 	}
 }

@@ -40,6 +40,9 @@ func Start(supervisor *runner.Supervisor, l Launch) (*Process, error) {
 func start(supervisor *runner.Supervisor, early *guard.Early, l Launch) (*Process, error) {
 	scratch, err := runner.NewScratch()
 	if err != nil {
+		if early != nil {
+			early.Drop()
+		}
 		return nil, err
 	}
 	p := &Process{Scratch: scratch, interpreter: l.Interpreter, environ: l.seen(scratch)}
