@@ -7,6 +7,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -115,29 +117,72 @@ func BenchmarkEnsureLocal(b *testing.B) {
 }
 
 // BenchmarkCrowd has 64 processes ask for one absent bundle of four files of 64 MiB, and
-// one alone beside them. That so many programs start takes its own time where cores are few.
+// one alone beside them: of a registry on the same machine, where that so many programs start
+// takes its own time, and of one behind a link of 100 Mbit/s.
 func BenchmarkCrowd(b *testing.B) {
 	h := newHost(b)
 	program, _ := realProgram(b, h)
 	ref := bundletest.Push(b, h.registry, "my-model", incompressible(4, 64<<20))
-	const rounds = 5
-	var alone, crowd, starts []time.Duration
-	for b.Loop() {
-		for range rounds {
-			alone = append(alone, h.crowd(program, 1, ref))
-			crowd = append(crowd, h.crowd(program, 64, ref))
-			began := time.Now()
-			var group sync.WaitGroup
-			for range 64 {
-				group.Go(func() { _ = exec.Command(program, "version").Run() })
+	measure := func(b *testing.B, rounds int) {
+		var alone, crowd, starts []time.Duration
+		for b.Loop() {
+			for range rounds {
+				alone = append(alone, h.crowd(program, 1, ref))
+				crowd = append(crowd, h.crowd(program, 64, ref))
+				began := time.Now()
+				var group sync.WaitGroup
+				for range 64 {
+					group.Go(func() { _ = exec.Command(program, "version").Run() })
+				}
+				group.Wait()
+				starts = append(starts, time.Since(began))
 			}
-			group.Wait()
-			starts = append(starts, time.Since(began))
 		}
+		b.ReportMetric(quantile(alone, 0.5).Seconds()*1e3, "alone-ms")
+		b.ReportMetric(quantile(starts, 0.5).Seconds()*1e3, "64starts-ms")
+		b.ReportMetric(float64(quantile(crowd, 0.5))/float64(quantile(alone, 0.5)), "last×alone")
 	}
-	b.ReportMetric(quantile(alone, 0.5).Seconds()*1e3, "alone-ms")
-	b.ReportMetric(quantile(starts, 0.5).Seconds()*1e3, "64starts-ms")
-	b.ReportMetric(float64(quantile(crowd, 0.5))/float64(quantile(alone, 0.5)), "last×alone")
+	b.Run("loopback", func(b *testing.B) { measure(b, 5) })
+	h.environment(h.link(100_000_000 / 8))
+	b.Run("100Mbit", func(b *testing.B) { measure(b, 1) })
+}
+
+// link is a way to the registry that so many bytes come through in a second.
+func (h *host) link(rate int) (host string) {
+	h.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		h.Fatal(err)
+	}
+	h.Cleanup(func() { _ = listener.Close() })
+	var one sync.Mutex
+	go func() {
+		for {
+			near, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			far, err := net.Dial("tcp", h.registry.Host)
+			if err != nil {
+				_ = near.Close()
+				continue
+			}
+			go func() { _, _ = io.Copy(far, near); _ = far.Close() }()
+			go func() {
+				defer near.Close()
+				for part := make([]byte, 64<<10); ; {
+					n, err := far.Read(part)
+					one.Lock()
+					time.Sleep(time.Duration(n) * time.Second / time.Duration(rate))
+					one.Unlock()
+					if _, writeErr := near.Write(part[:n]); err != nil || writeErr != nil {
+						return
+					}
+				}
+			}()
+		}
+	}()
+	return listener.Addr().String()
 }
 
 // BenchmarkColdStart runs a task in a new process of its bundle until its result is there:
