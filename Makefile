@@ -15,7 +15,7 @@ RACE    := $(if $(shell command -v $${CC:-gcc} 2>/dev/null || command -v cc 2>/d
 PACKAGES = $(foreach m,$(MODULES),./$(m)/...)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-dask test check bench bench-go bench-peers tidy docs cross peers readers azurite s3 pulumi test-azure test-starsim kubernetes test-kubernetes images images-push images-lock test-images clean
+.PHONY: help build demo demo-dask test check bench bench-go bench-worker bench-peers tidy docs cross peers readers azurite s3 pulumi test-azure test-starsim kubernetes test-kubernetes images images-push images-lock test-images clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -119,8 +119,13 @@ bench: build bench-peers ## move directories, against other clients, and write d
 	$(GO) run ./modelops-bundle/internal/bench -bin $(BIN) -peers .cache/bench-peers -rounds $(ROUNDS) -wan-rounds $(WAN_ROUNDS) -links "$(LINKS)" \
 		$(if $(BENCH),$(BENCH),-out docs/benchmarks.md)
 
-bench-go: build ## run the Go benchmarks: what single packages cost
-	MODELOPS_TEST_BIN=$(CURDIR)/$(BIN) MODELOPS_TEST_DASK=$(CURDIR)/.cache/dask $(GO) test -run '^$$' -bench . -benchtime 3x $(PACKAGES)
+bench-worker: build peers ## run the worker's benchmarks, whose figures are ratios: docs/worker.md says what they are held against
+	MODELOPS_TEST_BIN=$(CURDIR)/$(BIN) MODELOPS_TEST_PEERS=$(CURDIR)/.cache/peers $(GO) test -run '^$$' -benchtime 1x \
+		-bench '^Benchmark(Start|EnsureLocal|Crowd|ColdStart|ServeNoOp|Reuse|NoOpTasks)$$' \
+		./bundle-worker/internal/cli ./bundle-worker/internal/pyenv ./modelops/internal/jobs/jobscript
+
+bench-go: build peers ## run the Go benchmarks: what single packages cost
+	MODELOPS_TEST_BIN=$(CURDIR)/$(BIN) MODELOPS_TEST_PEERS=$(CURDIR)/.cache/peers MODELOPS_TEST_DASK=$(CURDIR)/.cache/dask $(GO) test -run '^$$' -bench . -benchtime 3x $(PACKAGES)
 
 tidy: ## tidy every go.mod, which go.work alone cannot do
 	@for m in $(MODULES); do \

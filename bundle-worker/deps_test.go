@@ -122,6 +122,27 @@ func TestGuardImportsLittle(t *testing.T) {
 	}
 }
 
+// The interpreter of exec's first task starts before most of the program is initialised, of
+// which package harness waits for what it imports.
+func TestHarnessImportsLittle(t *testing.T) {
+	own := []string{"bundle-worker/internal/guard", "bundle-worker/internal/runner", "bundle-worker/internal/wire/harness"}
+	for _, dep := range dependencies(t, "./internal/wire/harness") {
+		if runtime.GOOS == "linux" && !slices.Contains(own, dep) {
+			t.Errorf("the harness links %s, and starts later for it", dep)
+		}
+	}
+	out, err := exec.Command("go", "list", "-deps", "./internal/wire/harness").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	for name := range strings.FieldsSeq(string(out)) {
+		switch first, _, _ := strings.Cut(name, "/"); first {
+		case "crypto", "encoding", "hash", "html", "log", "net", "regexp", "text":
+			t.Errorf("the harness links %s, and starts later for it", name)
+		}
+	}
+}
+
 func ruleOf(dep string) string {
 	best := ""
 	for prefix := range allowed {

@@ -4,6 +4,7 @@ package cache
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -55,7 +56,7 @@ func newRecord(d, content contracts.Digest, repository, dir, tree string) (*reco
 		if rel == "." {
 			rel = ""
 		}
-		n, err := look(p)
+		n, err := look(unix.AT_FDCWD, p)
 		if err != nil {
 			return err
 		}
@@ -69,9 +70,11 @@ func newRecord(d, content contracts.Digest, repository, dir, tree string) (*reco
 	return r, err
 }
 
-func look(path string) (node, error) {
+// look says what is at a path below the directory that is open as dir, or at any with
+// [unix.AT_FDCWD].
+func look(dir int, path string) (node, error) {
 	var st unix.Stat_t
-	if err := unix.Lstat(path, &st); err != nil {
+	if err := unix.Fstatat(dir, path, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return node{}, &fs.PathError{Op: "lstat", Path: path, Err: err}
 	}
 	n := node{mode: uint32(st.Mode), size: st.Size, inode: uint64(st.Ino), mtime: st.Mtim.Nano(), ctime: st.Ctim.Nano()}
@@ -84,13 +87,19 @@ func look(path string) (node, error) {
 // matches says whether everything still looks as it did. A file that was added changes
 // its directory.
 func (r *record) matches(tree string) bool {
-	for _, want := range r.nodes {
-		got, err := look(filepath.Join(tree, want.path))
+	dir, err := unix.Open(tree, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = unix.Close(dir) }()
+	for i := range r.nodes {
+		want := &r.nodes[i]
+		got, err := look(dir, cmp.Or(want.path, "."))
 		if err != nil {
 			return false
 		}
 		got.path = want.path
-		if got != want {
+		if got != *want {
 			return false
 		}
 	}

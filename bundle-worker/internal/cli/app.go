@@ -16,6 +16,7 @@ import (
 
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/cache"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/config"
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/wire/harness"
 	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/acrauth"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/blobstore"
@@ -61,6 +62,9 @@ type program struct {
 func Main(ctx context.Context, env Env, args []string) int {
 	p := &program{env: env, identity: acrauth.Default()}
 	err := p.main(ctx, args[1:])
+	if ahead := harness.OfExec(); ahead != nil {
+		ahead.Drop() // which nobody took
+	}
 	return p.exit(ctx, err)
 }
 
@@ -116,6 +120,9 @@ func (p *program) config() (*config.Config, error) {
 
 // show says what is in force, and why.
 func (p *program) show(c *config.Config) {
+	if p.flags.quiet {
+		return
+	}
 	for _, line := range c.Lines() {
 		p.note("%s", line)
 	}

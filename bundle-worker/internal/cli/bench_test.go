@@ -6,13 +6,22 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/modelops-suite/modelops-go/modelops-bundle/bundletest"
 )
 
 const noOp = "def wire(entrypoint, params, seed):\n    return {\"x\": str(seed)}\n"
@@ -40,6 +49,140 @@ func realProgram(b *testing.B, h *host) (program, python string) {
 func quantile(all []time.Duration, q float64) time.Duration {
 	slices.Sort(all)
 	return all[int(q*float64(len(all)-1))]
+}
+
+// BenchmarkStart starts the program, and oras beside it.
+func BenchmarkStart(b *testing.B) {
+	oras := filepath.Join(os.Getenv("MODELOPS_TEST_PEERS"), "oras")
+	if _, err := os.Stat(oras); err != nil {
+		b.Fatalf("MODELOPS_TEST_PEERS names no directory with oras: run make bench-worker: %v", err)
+	}
+	h := newHost(b)
+	program, _ := realProgram(b, h)
+	const rounds = 101
+	var own, other []time.Duration
+	for b.Loop() {
+		for range rounds {
+			own = append(own, runAll(b, &exec.Cmd{Path: program, Args: []string{"bundle-worker", "version"}, Env: h.environ}))
+			other = append(other, runAll(b, &exec.Cmd{Path: oras, Args: []string{"oras", "version"}, Env: h.environ}))
+		}
+	}
+	b.ReportMetric(quantile(own, 0.5).Seconds()*1e3, "start-ms")
+	b.ReportMetric(float64(quantile(own, 0.5))/float64(quantile(other, 0.5)), "start×oras")
+}
+
+// BenchmarkEnsureLocal asks for a bundle that is there, and is held against the start of the
+// program and twice what it takes to look at each file.
+func BenchmarkEnsureLocal(b *testing.B) {
+	for _, files := range []int{300, 20_000} {
+		b.Run(strconv.Itoa(files), func(b *testing.B) {
+			h := newHost(b)
+			program, _ := realProgram(b, h)
+			content := bundletest.Files{"wire.py": noOp}
+			for i := range files - 1 {
+				content[fmt.Sprintf("src/pkg%02d/file_%05d.txt", i%20, i)] = strconv.Itoa(i)
+			}
+			ref := bundletest.Push(b, h.registry, "my-model", content).String()
+			ensure := func() time.Duration {
+				return runAll(b, &exec.Cmd{Path: program, Args: []string{"bundle-worker", "ensure-local", "--quiet", ref}, Env: h.environ})
+			}
+			ensure() // fetches the bundle
+			paths := h.filesIn("cache/bundles")
+			if len(paths) != files {
+				b.Fatalf("%d files are there", len(paths))
+			}
+			const rounds = 25
+			var start, present, floor []time.Duration
+			for b.Loop() {
+				for range rounds {
+					start = append(start, runAll(b, &exec.Cmd{Path: program, Args: []string{"bundle-worker", "version"}, Env: h.environ}))
+					present = append(present, ensure())
+					began := time.Now()
+					for _, path := range paths {
+						var st unix.Stat_t
+						if err := unix.Lstat(path, &st); err != nil {
+							b.Fatal(err)
+						}
+					}
+					floor = append(floor, time.Since(began))
+				}
+			}
+			bar := quantile(start, 0.5) + 2*quantile(floor, 0.5)
+			for name, all := range map[string][]time.Duration{"start": start, "lstat": floor, "present": present} {
+				b.ReportMetric(quantile(all, 0.5).Seconds()*1e3, name+"-ms")
+			}
+			b.ReportMetric(float64(quantile(present, 0.5))/float64(bar), "×(start+2lstat)")
+		})
+	}
+}
+
+// BenchmarkCrowd has 64 processes ask for one absent bundle of four files of 64 MiB, and
+// one alone beside them: of a registry on the same machine, where that so many programs start
+// takes its own time, and of one behind a link of 100 Mbit/s.
+func BenchmarkCrowd(b *testing.B) {
+	h := newHost(b)
+	program, _ := realProgram(b, h)
+	ref := bundletest.Push(b, h.registry, "my-model", incompressible(4, 64<<20))
+	measure := func(b *testing.B, rounds int) {
+		var alone, crowd, starts []time.Duration
+		for b.Loop() {
+			for range rounds {
+				alone = append(alone, h.crowd(program, 1, ref))
+				crowd = append(crowd, h.crowd(program, 64, ref))
+				began := time.Now()
+				var group sync.WaitGroup
+				for range 64 {
+					group.Go(func() { _ = exec.Command(program, "version").Run() })
+				}
+				group.Wait()
+				starts = append(starts, time.Since(began))
+			}
+		}
+		b.ReportMetric(quantile(alone, 0.5).Seconds()*1e3, "alone-ms")
+		b.ReportMetric(quantile(starts, 0.5).Seconds()*1e3, "64starts-ms")
+		b.ReportMetric(float64(quantile(crowd, 0.5))/float64(quantile(alone, 0.5)), "last×alone")
+	}
+	b.Run("loopback", func(b *testing.B) { measure(b, 5) })
+	h.environment(h.link(100_000_000 / 8))
+	b.Run("100Mbit", func(b *testing.B) { measure(b, 1) })
+}
+
+// link is a way to the registry that so many bytes come through in a second.
+func (h *host) link(rate int) (host string) {
+	h.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		h.Fatal(err)
+	}
+	h.Cleanup(func() { _ = listener.Close() })
+	var one sync.Mutex
+	go func() {
+		for {
+			near, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			far, err := net.Dial("tcp", h.registry.Host)
+			if err != nil {
+				_ = near.Close()
+				continue
+			}
+			go func() { _, _ = io.Copy(far, near); _ = far.Close() }()
+			go func() {
+				defer near.Close()
+				for part := make([]byte, 64<<10); ; {
+					n, err := far.Read(part)
+					one.Lock()
+					time.Sleep(time.Duration(n) * time.Second / time.Duration(rate))
+					one.Unlock()
+					if _, writeErr := near.Write(part[:n]); err != nil || writeErr != nil {
+						return
+					}
+				}
+			}()
+		}
+	}()
+	return listener.Addr().String()
 }
 
 // BenchmarkColdStart runs a task in a new process of its bundle until its result is there:
@@ -112,6 +255,16 @@ func runOnce(b *testing.B, cmd *exec.Cmd) time.Duration {
 		b.Fatal(err)
 	}
 	return taken
+}
+
+// runAll runs a program, and is how long that took.
+func runAll(b *testing.B, cmd *exec.Cmd) time.Duration {
+	b.Helper()
+	began := time.Now()
+	if err := cmd.Run(); err != nil {
+		b.Fatalf("%v: %v", cmd.Args, err)
+	}
+	return time.Since(began)
 }
 
 // BenchmarkServeNoOp runs tasks that do nothing in a warm process, from the request's first

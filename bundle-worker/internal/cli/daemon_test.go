@@ -48,10 +48,6 @@ func newHost(t testing.TB) *host {
 			t.Fatal(err)
 		}
 	}
-	file := fmt.Sprintf("environment: test\nregistry:\n  provider: docker\n  login_server: %s\nstorage:\n  provider: fs\n  container: %s\n", h.registry.Host, h.path("storage"))
-	if err := os.WriteFile(h.path("env.yaml"), []byte(file), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	python, err := exec.Command("python3", "-c", "import os, sys; print(os.path.dirname(sys.executable))").Output()
 	if err != nil {
 		t.Fatal(err)
@@ -59,9 +55,19 @@ func newHost(t testing.TB) *host {
 	h.environ = []string{
 		"PATH=" + strings.TrimSpace(string(python)) + ":" + os.Getenv("PATH"), // the interpreter itself, and no script that looks for one
 		"HOME=" + h.path("home"), "TMPDIR=" + h.path("tmp"), "GORACE=atexit_sleep_ms=0",
-		"MODELOPS_BUNDLE_ENV_FILE=" + h.path("env.yaml"), "MODELOPS_BUNDLES_CACHE_DIR=" + h.path("cache"), "MODELOPS_VENVS_DIR=" + h.path("venvs"),
+		"MODELOPS_BUNDLE_ENV_FILE=" + h.environment(h.registry.Host), "MODELOPS_BUNDLES_CACHE_DIR=" + h.path("cache"), "MODELOPS_VENVS_DIR=" + h.path("venvs"),
 	}
 	return h
+}
+
+// environment writes an environment file for a registry, and is its path.
+func (h *host) environment(registry string) string {
+	h.Helper()
+	file := fmt.Sprintf("environment: test\nregistry:\n  provider: docker\n  login_server: %s\nstorage:\n  provider: fs\n  container: %s\n", registry, h.path("storage"))
+	if err := os.WriteFile(h.path("env.yaml"), []byte(file), 0o600); err != nil {
+		h.Fatal(err)
+	}
+	return h.path("env.yaml")
 }
 
 func (h *host) path(name string) string { return filepath.Join(h.dir, name) }

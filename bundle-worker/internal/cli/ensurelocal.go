@@ -3,14 +3,17 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"flag"
+	"sync"
 
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/cache"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/config"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/pyproject"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/wire"
 	"github.com/modelops-suite/modelops-go/contracts"
+	"github.com/modelops-suite/modelops-go/modelops-bundle/bundleoci"
 )
 
 func ensureLocalCommand() command {
@@ -47,11 +50,7 @@ func runEnsureLocal(ctx context.Context, p *program, args []string) error {
 			return err
 		}
 	}
-	c, err := p.config()
-	if err != nil {
-		return err
-	}
-	e, err := p.ensure(ctx, c, ref)
+	_, e, err := p.ensure(ctx, ref)
 	if err != nil {
 		return err
 	}
@@ -73,17 +72,46 @@ func runEnsureLocal(ctx context.Context, p *program, args []string) error {
 	return p.print(ensureAnswer{ref, e.Digest, e.Content, e.Path, e.Files, e.BytesFetched, e.Cached, entry, resources}, e.Path+"\n")
 }
 
-// ensure brings a bundle into the cache and keeps it there until the entry is released.
-func (p *program) ensure(ctx context.Context, c *config.Config, ref contracts.BundleRef) (*cache.Entry, error) {
-	repository, err := p.repository(c, ref.Repository)
+// ensure brings a bundle into the cache and keeps it there until the entry is released. The
+// configuration is read while the cache is looked at, and must be right even if nothing of it
+// is needed.
+func (p *program) ensure(ctx context.Context, ref contracts.BundleRef) (*config.Config, *cache.Entry, error) {
+	read := sync.OnceValues(p.config)
+	source := opened(func() (cache.Source, error) {
+		c, err := read()
+		if err != nil {
+			return nil, err
+		}
+		return p.repository(c, ref.Repository)
+	})
+	var e *cache.Entry
+	var missing error
+	looked := make(chan struct{})
+	go func() {
+		defer close(looked)
+		var store *cache.Cache
+		if store, missing = p.openCache(config.CacheOnly(p.env.Getenv)); missing == nil {
+			e, missing = store.Ensure(ctx, ref, source)
+		}
+	}()
+	c, err := read()
+	<-looked
+	if err != nil && e != nil {
+		e.Release()
+	}
+	return c, e, cmp.Or(err, missing)
+}
+
+// opened is a source that is opened when something is fetched from it.
+type opened func() (cache.Source, error)
+
+// Fetch is that of [cache.Source].
+func (open opened) Fetch(ctx context.Context, digest contracts.Digest) (*bundleoci.Bundle, error) {
+	source, err := open()
 	if err != nil {
 		return nil, err
 	}
-	store, err := p.openCache(c)
-	if err != nil {
-		return nil, err
-	}
-	return store.Ensure(ctx, ref, repository)
+	return source.Fetch(ctx, digest)
 }
 
 // entryOf is how the bundle in dir says that its simulation is called, as far as its own

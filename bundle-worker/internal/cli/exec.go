@@ -11,22 +11,17 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"time"
 
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/cache"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/config"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/runner"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/task"
-	"github.com/modelops-suite/modelops-go/bundle-worker/internal/wire"
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/wire/harness"
 	"github.com/modelops-suite/modelops-go/contracts"
 )
 
-const (
-	// grace is how long a process that is asked to end has.
-	grace = 5 * time.Second
-	// maxTask bounds a task's JSON, in bytes.
-	maxTask = 64 << 20
-)
+// maxTask bounds a task's JSON, in bytes.
+const maxTask = 64 << 20
 
 func execCommand() command {
 	return command{
@@ -48,11 +43,12 @@ func runExec(ctx context.Context, p *program, _ []string) error {
 	if p.flags.repeat < 1 {
 		return wrongUsage("--repeat is at least 1", "bundle-worker exec --repeat 2 < task.json")
 	}
-	supervisor := p.supervisor()
-	ahead := wire.Begin(supervisor)
-	r, err := p.inTurn(task.Options{Slots: 1, Warm: 1, Log: p.env.Stderr, Supervisor: supervisor, Ahead: ahead})
+	opts := task.Options{Slots: 1, Warm: 1, Log: p.env.Stderr}
+	if ahead := harness.OfExec(); ahead != nil {
+		opts.Ahead, opts.Supervisor = ahead, ahead.Supervisor
+	}
+	r, err := p.inTurn(opts)
 	if err != nil {
-		ahead.Drop()
 		return err
 	}
 	defer r.Close()
@@ -101,7 +97,9 @@ func (p *program) tasks(c *config.Config, opts task.Options) (*task.Runner, erro
 }
 
 // supervisor is what runs processes.
-func (p *program) supervisor() *runner.Supervisor { return runner.NewSupervisor(p.env.Program, grace) }
+func (p *program) supervisor() *runner.Supervisor {
+	return runner.NewSupervisor(p.env.Program, runner.Grace)
+}
 
 // execution runs the tasks of exec, one after the other.
 type execution struct {

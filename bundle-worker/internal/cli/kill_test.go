@@ -4,6 +4,7 @@ package cli
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -59,6 +60,36 @@ func TestKilledAtRandom(t *testing.T) {
 	f.answered()
 	f.cache()
 	f.nothingLeft()
+}
+
+// TestKilledAsItStarts kills exec while it starts its guard and its interpreter, which it
+// does before all else: nothing of it is left.
+func TestKilledAsItStarts(t *testing.T) {
+	h := newHost(t)
+	task, err := json.Marshal(doing(h.push("my-model", noOp), "", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := h.command("exec", "--quiet")
+	program, err := os.ReadFile(cmd.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A program of its own, so that its guards are known.
+	if err := os.WriteFile(h.path("bundle-worker"), program, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	random := rand.New(rand.NewPCG(1, 3))
+	for range 60 {
+		cmd := h.command("exec", "--quiet")
+		cmd.Path, cmd.Stdin = h.path("bundle-worker"), bytes.NewReader(task)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.AfterFunc(time.Duration(random.Int64N(int64(50*time.Millisecond))), func() { _ = cmd.Process.Kill() })
+		_ = cmd.Wait() // killed, mostly
+	}
+	h.nothingLeft()
 }
 
 // farm is where the workers run, and what they answered.
@@ -306,17 +337,17 @@ func (f *farm) cache() {
 }
 
 // nothingLeft waits until no process works on the farm and no directory of one is left.
-func (f *farm) nothingLeft() {
-	until(f, "no process is left", func() bool { return len(f.processes()) == 0 })
-	until(f, "nothing temporary is left", func() bool {
-		entries, err := os.ReadDir(f.path("tmp"))
+func (h *host) nothingLeft() {
+	until(h, "no process is left", func() bool { return len(h.processes()) == 0 })
+	until(h, "nothing temporary is left", func() bool {
+		entries, err := os.ReadDir(h.path("tmp"))
 		return err == nil && len(entries) == 0
 	})
 }
 
-// processes are those that have to do with the farm: by their arguments, their directory or
-// their variables.
-func (f *farm) processes() (found []string) {
+// processes are those that have to do with the host: by their program, their arguments, their
+// directory or their variables.
+func (h *host) processes() (found []string) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil // not Linux: the directories tell
@@ -327,9 +358,10 @@ func (f *farm) processes() (found []string) {
 			continue
 		}
 		dir, _ := os.Readlink(filepath.Join("/proc", entry.Name(), "cwd"))
+		program, _ := os.Readlink(filepath.Join("/proc", entry.Name(), "exe"))
 		arguments, _ := os.ReadFile(filepath.Join("/proc", entry.Name(), "cmdline"))
 		variables, _ := os.ReadFile(filepath.Join("/proc", entry.Name(), "environ"))
-		if strings.Contains(dir+string(arguments)+string(variables), f.dir) {
+		if strings.Contains(dir+program+string(arguments)+string(variables), h.dir) {
 			found = append(found, entry.Name()+" "+strings.ReplaceAll(string(arguments), "\x00", " "))
 		}
 	}

@@ -92,14 +92,10 @@ func (p *program) runIn(ctx context.Context, r *report, args []string) error {
 	if err != nil {
 		return err
 	}
-	c, err := p.config()
-	if err != nil {
-		return err
-	}
 	if p.flags.task != "" {
-		return p.runWithTask(ctx, r, c, ref, args)
+		return p.runWithTask(ctx, r, ref, args)
 	}
-	e, err := p.ensure(ctx, c, ref)
+	c, e, err := p.ensure(ctx, ref)
 	if err != nil {
 		return err
 	}

@@ -11,10 +11,10 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/modelops-suite/modelops-go/bundle-worker/internal/config"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/runner"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/task"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/wire"
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/wire/harness"
 	"github.com/modelops-suite/modelops-go/contracts"
 )
 
@@ -22,7 +22,11 @@ import (
 // run: the same variables and directories, and the task in a file. The bundle in the cache
 // is nobody's to change, so it works on a copy, which goes with the command unless
 // something in it was changed.
-func (p *program) runWithTask(ctx context.Context, r *report, c *config.Config, ref contracts.BundleRef, args []string) error {
+func (p *program) runWithTask(ctx context.Context, r *report, ref contracts.BundleRef, args []string) error {
+	c, err := p.config()
+	if err != nil {
+		return err
+	}
 	t, err := readTask(p.flags.task)
 	if err != nil {
 		return err
@@ -101,7 +105,7 @@ func taskVariables(scratch *runner.Scratch, t *contracts.SimTask) (map[string]st
 	if set["MODELOPS_TASK"], err = wire.WriteTask(dirs, t); err != nil {
 		return nil, err
 	}
-	set["MODELOPS_HARNESS"], err = wire.WriteHarness(scratch.Dir)
+	set["MODELOPS_HARNESS"], err = harness.Write(scratch.Dir)
 	return set, err
 }
 

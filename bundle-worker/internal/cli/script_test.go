@@ -211,20 +211,28 @@ func registryCommand(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func (n *node) asked(ts *testscript.TestScript, want string, pattern *regexp.Regexp) {
+	things, err := askedOnce(n.registry.Requests(), pattern)
+	ts.Check(err)
+	if want != strconv.Itoa(things) {
+		ts.Fatalf("the registry was asked %d things, not %s", things, want)
+	}
+}
+
+// askedOnce counts the different requests that match the pattern; an error for one that came
+// twice.
+func askedOnce(requests []string, pattern *regexp.Regexp) (things int, err error) {
 	seen := map[string]int{}
-	for _, request := range n.registry.Requests() {
+	for _, request := range requests {
 		if pattern.MatchString(request) {
 			seen[request]++
 		}
 	}
-	if want != strconv.Itoa(len(seen)) {
-		ts.Fatalf("the registry was asked %d things, not %s: %v", len(seen), want, seen)
-	}
 	for request, times := range seen {
 		if times > 1 {
-			ts.Fatalf("the registry was asked %d times for %s", times, request)
+			return 0, fmt.Errorf("the registry was asked %d times for %s", times, request)
 		}
 	}
+	return len(seen), nil
 }
 
 func (n *node) hold() {

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/modelops-suite/modelops-go/contracts"
@@ -25,7 +26,7 @@ type Config struct {
 	Environments Sharing
 	Cold         bool          // one process for each task, instead of warm ones
 	MaxWarm      int           // warm processes at most
-	WarmMemory   int64         // bytes that they may use together; 0 for no limit
+	WarmMemory   func() int64  // bytes that they may use together; 0 for no limit
 	WarmTasks    int           // tasks of one of them
 	WarmAge      time.Duration // of one of them
 	Timeout      time.Duration // of a task that states none
@@ -57,7 +58,10 @@ const (
 )
 
 // setting is a value and where it came from, for people.
-type setting struct{ name, value, source string }
+type setting struct {
+	name, source string
+	value        func() string
+}
 
 // The variables.
 const (
@@ -156,7 +160,7 @@ func CacheOnly(getenv func(string) string) *Config {
 func (c *Config) Lines() []string {
 	lines := make([]string, len(c.settings))
 	for i, s := range c.settings {
-		lines[i] = s.name + " = " + s.value
+		lines[i] = s.name + " = " + s.value()
 		if s.source != "" {
 			lines[i] += " (" + s.source + ")"
 		}
@@ -165,7 +169,7 @@ func (c *Config) Lines() []string {
 }
 
 func (c *Config) note(name, value, source string) {
-	c.settings = append(c.settings, setting{name, value, source})
+	c.settings = append(c.settings, setting{name, source, func() string { return value }})
 }
 
 func (c *Config) text(getenv func(string) string, name, variable, standard string) string {
@@ -178,19 +182,25 @@ func (c *Config) text(getenv func(string) string, name, variable, standard strin
 }
 
 // warmMemory is half of what there is unless it is stated: a process that works needs the
-// rest.
-func (c *Config) warmMemory(getenv func(string) string) (err error) {
-	standard := "no limit"
-	if half := machine.Memory() / 2; half > 0 {
-		standard = strconv.FormatInt(half>>20, 10) + "Mi"
-	}
-	text := c.text(getenv, "memory of warm processes", memoryVariable, standard)
-	if text == "no limit" {
+// rest. How much there is is found out when somebody asks, for that takes time.
+func (c *Config) warmMemory(getenv func(string) string) error {
+	const name = "memory of warm processes"
+	if getenv(memoryVariable) == "" {
+		c.WarmMemory = sync.OnceValue(func() int64 { return machine.Memory() / 2 >> 20 << 20 })
+		c.settings = append(c.settings, setting{name, "default", func() string {
+			if c.WarmMemory() == 0 {
+				return "no limit"
+			}
+			return strconv.FormatInt(c.WarmMemory()>>20, 10) + "Mi"
+		}})
 		return nil
 	}
-	if c.WarmMemory, err = (contracts.Resources{Memory: text}).MemoryBytes(); err != nil {
+	text := c.text(getenv, name, memoryVariable, "")
+	stated, err := (contracts.Resources{Memory: text}).MemoryBytes()
+	if err != nil {
 		return wrong(memoryVariable, text, "is no amount of memory, as in 8Gi or 512Mi")
 	}
+	c.WarmMemory = func() int64 { return stated }
 	return nil
 }
 

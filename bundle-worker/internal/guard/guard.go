@@ -21,9 +21,17 @@ const Argument = "__guard"
 // initialised, Go takes the one with the smallest path next. So this one has its turn early
 // as long as it imports nothing that package os does not need itself, or that comes right
 // after it: no strings, strconv, bufio or fmt.
+//
+// As early, exec starts the guard that it will need.
 func init() {
-	if len(os.Args) > 1 && os.Args[1] == Argument {
+	if len(os.Args) < 2 {
+		return
+	}
+	switch os.Args[1] {
+	case Argument:
 		os.Exit(run(os.Args[2:]))
+	case "exec":
+		early = begin()
 	}
 }
 

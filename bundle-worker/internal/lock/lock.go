@@ -11,16 +11,12 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
-	"time"
 )
 
 // File is a lock that is held, or would be if the file system could.
 type File struct {
 	f *os.File
 }
-
-// poll is how often a lock that somebody holds is tried again.
-const poll = 20 * time.Millisecond
 
 // Shared waits until nobody holds the lock exclusively.
 func Shared(ctx context.Context, path string) (*File, error) { return take(ctx, path, syscall.LOCK_SH) }
@@ -49,24 +45,25 @@ func take(ctx context.Context, path string, how int) (*File, error) {
 	if err != nil {
 		return &File{}, nil
 	}
-	tick := time.NewTicker(poll)
-	defer tick.Stop()
-	for {
-		err := flock(f, how|syscall.LOCK_NB)
-		switch {
-		case err == nil:
-			return &File{f}, nil
-		case !errors.Is(err, syscall.EWOULDBLOCK):
-			_ = f.Close()
-			return &File{}, nil
-		}
+	err = flock(f, how|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		locked := make(chan error, 1)
+		go func() { locked <- flock(f, how) }()
 		select {
+		case err = <-locked:
 		case <-ctx.Done():
-			_ = f.Close()
+			go func() { // the kernel's wait ends when its turn comes
+				<-locked
+				_ = f.Close()
+			}()
 			return nil, ctx.Err()
-		case <-tick.C:
 		}
 	}
+	if err != nil {
+		_ = f.Close()
+		return &File{}, nil
+	}
+	return &File{f}, nil
 }
 
 // open opens the file for locking, which on a network file system takes write access.

@@ -8,9 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"unicode/utf8"
-
-	"golang.org/x/sys/unix"
 )
 
 const (
@@ -57,15 +56,11 @@ func (r *ring) bytes() []byte {
 	return append(append(make([]byte, 0, len(r.data)), r.data[r.next:]...), r.data[:r.next]...)
 }
 
-// newCapture returns a capture and the end of its pipe that is the process's.
-func newCapture() (*Capture, *os.File, error) {
-	r, w, err := os.Pipe()
-	if err != nil {
-		return nil, nil, err
-	}
-	c := &Capture{pipe: r, done: make(chan struct{}), buffer: make([]byte, readSize)}
+// newCapture captures what comes out of a pipe.
+func newCapture(pipe *os.File) *Capture {
+	c := &Capture{pipe: pipe, done: make(chan struct{}), buffer: make([]byte, readSize)}
 	go c.read()
-	return c, w, nil
+	return c
 }
 
 // read drains the pipe until nobody can write to it any more.
@@ -79,7 +74,7 @@ func (c *Capture) read() {
 		waitErr := raw.Read(func(fd uintptr) bool {
 			n, err := c.readOnce(int(fd))
 			more = n > 0
-			return err != unix.EAGAIN
+			return err != syscall.EAGAIN
 		})
 		if waitErr != nil {
 			return
@@ -92,8 +87,8 @@ func (c *Capture) readOnce(fd int) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
-		n, err := unix.Read(fd, c.buffer)
-		if err == unix.EINTR {
+		n, err := syscall.Read(fd, c.buffer)
+		if err == syscall.EINTR {
 			continue
 		}
 		if n > 0 {

@@ -5,13 +5,11 @@ package runner_test
 import (
 	"os"
 	"os/exec"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/runner"
-	"github.com/modelops-suite/modelops-go/contracts"
 )
 
 const mib = 1 << 20
@@ -45,21 +43,15 @@ func TestMemory(t *testing.T) {
 	for name, test := range map[string]struct {
 		program string
 		least   int // processes that are over the limit together
-		says    string
 	}{
-		"alone":    {"hold(300)", 1, "the model used"},
-		"together": {"for _ in range(3): os.fork() or hold(45)\nsignal.pause()", 3, "more that it started used together"},
-		"a daemon": {"if os.fork(): signal.pause()\nos.setsid(); os.fork() and os._exit(0); hold(300)", 1, "used"},
+		"alone":    {"hold(300)", 1},
+		"together": {"for _ in range(3): os.fork() or hold(45)\nsignal.pause()", 3},
+		"a daemon": {"if os.fork(): signal.pause()\nos.setsid(); os.fork() and os._exit(0); hold(300)", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			exit := python(t, hold+test.program).Wait()
 			if exit.Signal != syscall.SIGKILL || exit.OutOfMemory || exit.Excess.Limit != 100*mib || exit.Excess.Used <= 100*mib || exit.Excess.Processes < test.least {
 				t.Fatalf("got %+v", exit)
-			}
-			err := exit.Err("the model")
-			if err.Code != contracts.CodeOutOfMemory || err.Retryable || err.Hint == "" || !strings.Contains(err.Message, test.says) ||
-				!strings.Contains(err.Message, contracts.FormatMemory(exit.Excess.Used)) || !strings.HasSuffix(err.Message, "the task's limit is 100 MiB") {
-				t.Errorf("got %+v", err)
 			}
 		})
 	}
@@ -83,7 +75,7 @@ func TestMemoryLimitAndAnotherKill(t *testing.T) {
 	if err := p.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Wait().Err("the model"); err.Code != contracts.CodeSignal || !err.Retryable {
-		t.Errorf("got %+v", err)
+	if exit := p.Wait(); exit != (runner.Exit{Signal: syscall.SIGKILL}) {
+		t.Errorf("got %+v", exit)
 	}
 }

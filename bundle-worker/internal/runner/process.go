@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -28,6 +27,9 @@ type Supervisor struct {
 	guards map[int]bool
 	blamed uint64 // kills by the kernel for memory that processes have been told
 }
+
+// Grace is what a program gives the processes that it asks to end.
+const Grace = 5 * time.Second
 
 // NewSupervisor makes this process the reaper of what it starts. program is the
 // executable that handles [guard.Argument].
@@ -59,6 +61,9 @@ type Spec struct {
 	// Prepare makes what has to be there, in Scratch above all, while the guard starts; it
 	// may fill in what it knows only then, but for Files and the streams. nil for nothing.
 	Prepare func(*Spec) error
+	// Guard is the guard, if there is one already, whose descriptors are the process's; the
+	// streams, Files and SameGroup are for nothing then. nil for one to be started.
+	Guard *guard.Early
 	// Memory is how many bytes the process and all that it starts may use together. More,
 	// and all are killed. 0 is no limit.
 	Memory int64
@@ -98,11 +103,15 @@ const guardWithin = 10 * time.Second // beyond the grace period, for a guard to 
 // Start starts a process. The caller still owns spec.Files and closes its copies. The
 // error is a [StartError] when the program cannot be started.
 func (s *Supervisor) Start(spec Spec) (*Process, error) {
-	capture, output, err := newCapture()
+	if spec.Guard != nil {
+		return s.adopt(spec)
+	}
+	out, output, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
 	defer output.Close()
+	capture := newCapture(out)
 	ordersR, ordersW, err := os.Pipe()
 	if err != nil {
 		capture.close()
@@ -126,6 +135,20 @@ func (s *Supervisor) Start(spec Spec) (*Process, error) {
 	return p, nil
 }
 
+// adopt is Start with a guard that there is.
+func (s *Supervisor) adopt(spec Spec) (*Process, error) {
+	p := &Process{Output: newCapture(spec.Guard.Output), supervisor: s, guard: spec.Guard.Pid, orders: spec.Guard.Orders, done: make(chan struct{})}
+	s.mu.Lock()
+	s.guards[p.guard] = true
+	s.mu.Unlock()
+	if err := s.direct(p, spec, spec.Guard.Reports); err != nil {
+		p.Output.close()
+		_, _ = p.orders.Close(), spec.Guard.Reports.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
 func or(f, fallback *os.File) *os.File {
 	if f != nil {
 		return f
@@ -133,7 +156,7 @@ func or(f, fallback *os.File) *os.File {
 	return fallback
 }
 
-// launch starts the guard, hands it the order and waits until the process runs.
+// launch starts the guard, and has it start the process.
 func (s *Supervisor) launch(p *Process, spec Spec, files []*os.File, reports *os.File) (err error) {
 	s.mu.Lock()
 	p.guard, err = s.startGuard(spec, files)
@@ -144,6 +167,11 @@ func (s *Supervisor) launch(p *Process, spec Spec, files []*os.File, reports *os
 	if err != nil {
 		return err
 	}
+	return s.direct(p, spec, reports)
+}
+
+// direct hands the guard the order and waits until the process runs.
+func (s *Supervisor) direct(p *Process, spec Spec, reports *os.File) error {
 	s.count(p)
 	prepareErr, err := s.order(p, &spec)
 	var first guard.Report
@@ -167,8 +195,7 @@ func (s *Supervisor) launch(p *Process, spec Spec, files []*os.File, reports *os
 	return nil
 }
 
-// startGuard starts a guard with these descriptors; nil is nothing to read. os/exec would
-// start a process of its own before the first one, to see how this kernel waits for them.
+// startGuard starts a guard with these descriptors; nil is nothing to read.
 func (s *Supervisor) startGuard(spec Spec, files []*os.File) (pid int, err error) {
 	if files[0] == nil {
 		if files[0], err = os.Open(os.DevNull); err != nil {
@@ -176,14 +203,7 @@ func (s *Supervisor) startGuard(spec Spec, files []*os.File) (pid int, err error
 		}
 		defer func() { _ = files[0].Close() }()
 	}
-	fds := make([]uintptr, len(files))
-	for i, f := range files {
-		fds[i] = f.Fd()
-	}
-	return syscall.ForkExec(s.Program, []string{"bundle-worker", guard.Argument, strconv.Itoa(len(spec.Files))}, &syscall.ProcAttr{
-		Dir: "/", Files: fds, Env: []string{"GORACE=atexit_sleep_ms=0"}, // tests with the race detector are not to wait for it here
-		Sys: &syscall.SysProcAttr{Setpgid: !spec.SameGroup},
-	})
+	return guard.Start(s.Program, files, !spec.SameGroup)
 }
 
 // order tells the guard first what it is to remove if the worker dies, and only then has

@@ -3,10 +3,10 @@
 package runner
 
 import (
-	"crypto/rand"
 	"errors"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -40,17 +40,23 @@ func NewScratch() (*Scratch, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Scratch{Dir: filepath.Join(dir, "modelops-task-"+rand.Text())}, nil
+	return &Scratch{Dir: filepath.Join(dir, "modelops-task-"+strconv.FormatUint(rand.Uint64(), 36)+strconv.FormatUint(rand.Uint64(), 36))}, nil
 }
 
-// Make makes it. It is made when somebody is there who removes it, see [Spec].
-func (s *Scratch) Make() error { return os.Mkdir(s.Dir, 0o700) }
+// Make makes it, and the directory of [Scratch.Idle]. It is made when somebody is there who
+// removes it, see [Spec].
+func (s *Scratch) Make() error {
+	if err := os.Mkdir(s.Dir, 0o700); err != nil {
+		return err
+	}
+	return os.Mkdir(s.Idle().Dir, 0o700)
+}
 
-// Idle makes one directory in the place of all of a task's, for what a process does before
-// its first task.
-func (s *Scratch) Idle() (*Task, error) {
+// Idle is one directory in the place of all of a task's, for what a process does before its
+// first task.
+func (s *Scratch) Idle() *Task {
 	dir := filepath.Join(s.Dir, "idle")
-	return &Task{Dir: dir, Temp: dir, Home: dir, Output: dir, scratch: s}, os.Mkdir(dir, 0o700)
+	return &Task{Dir: dir, Temp: dir, Home: dir, Output: dir, scratch: s}
 }
 
 // Task makes the next task's directories. Their paths are new for each task: what an

@@ -3,28 +3,24 @@
 package task
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"os/exec"
 	"strings"
 
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/wire/harness"
 	"github.com/modelops-suite/modelops-go/contracts"
 )
 
 // resolveInterpreter is the interpreter behind a script such as those of pyenv or asdf,
 // which choose one by variables and files that a task must not have.
 func resolveInterpreter(ctx context.Context, python string) (string, error) {
-	f, err := os.Open(python)
+	script, err := harness.Script(python)
 	if err != nil {
 		return "", noInterpreter(python, err)
 	}
-	defer f.Close()
-	var begin [2]byte
-	if _, err := io.ReadFull(f, begin[:]); err != nil || !bytes.Equal(begin[:], []byte("#!")) {
+	if !script {
 		return python, nil
 	}
 	cmd := exec.CommandContext(ctx, python, "-I", "-S", "-c", "import sys; print(sys.executable)")

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/wire"
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/wire/harness"
 )
 
 // spares has an interpreter that is started and no bundle's yet: most of the time that a
@@ -15,7 +16,7 @@ type spares struct {
 	enabled bool
 
 	mu     sync.Mutex
-	ahead  *wire.Ahead // for the first process; nil for none
+	ahead  *harness.Ahead // for the first process; nil for none
 	fits   spareKey
 	spare  *wire.Session // nil for none
 	closed bool
@@ -32,9 +33,10 @@ type spareKey struct {
 // for the next.
 func (s *spares) start(ctx context.Context, l wire.Launch) (*wire.Session, error) {
 	if ahead := s.takeAhead(); ahead != nil {
-		if session, err := ahead.Start(ctx, l); err == nil {
+		if session, err := wire.StartAhead(ctx, ahead, l); err == nil {
 			return session, nil
 		} // what failed here fails again, and is told then
+		s.making.Go(ahead.Drop)
 	}
 	if !s.enabled {
 		return wire.Start(ctx, l)
@@ -49,7 +51,7 @@ func (s *spares) start(ctx context.Context, l wire.Launch) (*wire.Session, error
 	return wire.Start(ctx, l)
 }
 
-func (s *spares) takeAhead() *wire.Ahead {
+func (s *spares) takeAhead() *harness.Ahead {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ahead := s.ahead

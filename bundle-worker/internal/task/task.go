@@ -22,6 +22,7 @@ import (
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/pool"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/runner"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/wire"
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/wire/harness"
 	"github.com/modelops-suite/modelops-go/contracts"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/blobstore"
 )
@@ -43,9 +44,9 @@ type Options struct {
 	Warm    int       // processes that may be there at once
 	// Spare keeps an interpreter started beside them, for the next process.
 	Spare bool
-	// Ahead is the beginning of the first process, which the runner starts or drops; nil
-	// for none.
-	Ahead *wire.Ahead
+	// Ahead is the interpreter of the first process, which the runner takes or drops; nil
+	// for none. Its supervisor is Supervisor.
+	Ahead *harness.Ahead
 }
 
 // Ask says how one task is run.
@@ -90,7 +91,7 @@ func NewRunner(opts Options) *Runner {
 	r := &Runner{
 		Options: opts, spares: spares{enabled: opts.Spare, ahead: opts.Ahead}, slots: make(chan struct{}, max(1, opts.Slots)),
 		processes: pool.New[key, *process](pool.Options{
-			Max: opts.Warm, Memory: opts.Config.WarmMemory, Tasks: opts.Config.WarmTasks, Age: opts.Config.WarmAge,
+			Max: opts.Warm, Memory: opts.Config.WarmMemory(), Tasks: opts.Config.WarmTasks, Age: opts.Config.WarmAge,
 		}),
 	}
 	r.draining, r.drain = context.WithCancel(context.Background())

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/wire/harness"
 	"github.com/modelops-suite/modelops-go/modelops-bundle/atomicfile"
 )
 
@@ -25,16 +26,16 @@ type bytecode struct {
 	used string // by one process
 }
 
-// newBytecode is the bytecode of a harness, for a process whose files are in scratch.
-func newBytecode(root string, text []byte, scratch string) bytecode {
+// newBytecode is the bytecode of the harness, for a process whose files are in scratch.
+func newBytecode(root, scratch string) bytecode {
 	b := bytecode{used: filepath.Join(scratch, "__pycache__")}
 	if root != "" {
-		b.kept = filepath.Join(root, digestOf(text))
+		b.kept = filepath.Join(root, digestOf(harness.Text()))
 	}
 	return b
 }
 
-// lend gives the process what is kept.
+// lend gives the process what is kept, before it proceeds.
 func (b bytecode) lend() {
 	entries, err := os.ReadDir(b.kept)
 	if err != nil {

@@ -55,7 +55,7 @@ func RunCommand(ctx context.Context, l CommandLaunch, task *contracts.SimTask, c
 	if !stop() {
 		<-stopped
 		err = context.Cause(ctx)
-	} else if failed := exit.Err("the command"); failed != nil {
+	} else if failed := exitError(exit, "the command"); failed != nil {
 		err = failed
 	} else {
 		err = collect.Directory(dirs.Output)

@@ -25,7 +25,7 @@ type evaluateParams struct {
 // Evaluate calls a target, module:name, over the outputs of replicates. It needs no wire
 // to be loaded. The error names the target.
 func (s *Session) Evaluate(ctx context.Context, target string, replicates [][]Input) (*contracts.Evaluation, error) {
-	dirs, err := s.scratch.Task()
+	dirs, err := s.process.Scratch.Task()
 	if err != nil {
 		return nil, cannotPrepare(err)
 	}

@@ -6,11 +6,11 @@ import (
 	"context"
 	"errors"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/rpc"
 	"github.com/modelops-suite/modelops-go/bundle-worker/internal/runner"
+	"github.com/modelops-suite/modelops-go/bundle-worker/internal/wire/harness"
 	"github.com/modelops-suite/modelops-go/contracts"
 )
 
@@ -34,11 +34,8 @@ type Session struct {
 	// Info is what the process says about its interpreter.
 	Info Info
 
-	process *runner.Process
+	process *harness.Process
 	conn    *rpc.Conn
-	out     *os.File // requests
-	in      *os.File // answers
-	scratch *runner.Scratch
 	code    bytecode
 	dead    bool
 }
@@ -77,21 +74,23 @@ func bind(ctx context.Context, s *Session, l Launch) (*Session, error) {
 // Spawn starts a session that is no bundle's yet, see [Session.Bind], without waiting for
 // it. The caller closes it.
 func Spawn(l Launch) (*Session, error) {
-	return spawn(l.Supervisor, func() (Launch, error) { return l, nil })
-}
-
-// spawn starts a session of what launch says, which is asked when the guard is under way.
-func spawn(supervisor *runner.Supervisor, launch func() (Launch, error)) (*Session, error) {
-	scratch, err := runner.NewScratch()
+	process, err := harness.Start(l.Supervisor, l.process())
 	if err != nil {
 		return nil, cannotPrepare(err)
 	}
-	s := &Session{scratch: scratch}
-	if err := s.start(supervisor, launch); err != nil {
-		_ = scratch.Remove()
-		return nil, err
-	}
-	return s, nil
+	return newSession(process, l), nil
+}
+
+// newSession is a session of a process that was started, and now proceeds.
+func newSession(process *harness.Process, l Launch) *Session {
+	s := &Session{process: process, conn: rpc.NewConn(process.Answers, process.Requests), code: newBytecode(l.Bytecode, process.Scratch.Dir)}
+	s.code.lend()
+	_ = process.Proceed() // a process that is gone is noticed by the first call
+	return s
+}
+
+func (l Launch) process() harness.Launch {
+	return harness.Launch{Interpreter: l.Interpreter, Environ: l.Environ, Cores: l.Cores}
 }
 
 // Bind makes the session that of a bundle, whose processes may use so many bytes of memory.
@@ -113,49 +112,6 @@ func (s *Session) EntryPoints(ctx context.Context) ([]Installed, error) {
 	}
 	err := s.call(ctx, "entry_points", struct{}{}, &answer)
 	return answer.EntryPoints, err
-}
-
-func (s *Session) start(supervisor *runner.Supervisor, launch func() (Launch, error)) error {
-	requests, out, err := os.Pipe()
-	if err != nil {
-		return cannotPrepare(err)
-	}
-	defer requests.Close()
-	in, answers, err := os.Pipe()
-	if err != nil {
-		_ = out.Close()
-		return cannotPrepare(err)
-	}
-	defer answers.Close()
-	s.process, err = supervisor.Start(runner.Spec{
-		Dir: "/", Files: []*os.File{requests, answers}, Scratch: s.scratch.Dir, Remove: true,
-		Prepare: func(spec *runner.Spec) error {
-			if err := s.scratch.Make(); err != nil {
-				return err
-			}
-			text := harnessText()
-			if _, err := writeHarness(s.scratch.Dir, text); err != nil {
-				return err
-			}
-			idle, err := s.scratch.Idle() // for what the model does while it is imported
-			if err != nil {
-				return err
-			}
-			l, err := launch()
-			s.code = newBytecode(l.Bytecode, text, s.scratch.Dir)
-			s.code.lend()
-			spec.Path, spec.Args = l.Interpreter, []string{filepath.Join(s.scratch.Dir, startFile)}
-			spec.Env = runner.Environ(l.Environ, l.Cores, idle.Environment())
-			return err
-		},
-	})
-	if err != nil {
-		_, _ = out.Close(), in.Close()
-		return cannotPrepare(err)
-	}
-	s.in, s.out, s.conn = in, out, rpc.NewConn(in, out)
-	_ = s.scratch.Foresee() // while the interpreter starts; what fails here fails again, and is told then
-	return nil
 }
 
 func cannotPrepare(err error) *contracts.Error {
@@ -193,7 +149,7 @@ type runResult struct {
 // Run calls the wire for one task and hands its outputs to collect, which may read them
 // until it returns.
 func (s *Session) Run(ctx context.Context, task *contracts.SimTask, collect *Collector) error {
-	dirs, err := s.scratch.Task()
+	dirs, err := s.process.Scratch.Task()
 	if err != nil {
 		return cannotPrepare(err)
 	}
@@ -248,8 +204,8 @@ func (s *Session) call(ctx context.Context, method string, params, result any) e
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(stopped)
-		_ = s.in.SetReadDeadline(time.Unix(1, 0))
-		_ = s.out.SetWriteDeadline(time.Unix(1, 0))
+		_ = s.process.Answers.SetReadDeadline(time.Unix(1, 0))
+		_ = s.process.Requests.SetWriteDeadline(time.Unix(1, 0))
 		s.process.Stop()
 	})
 	err := s.conn.Call(method, params, result)
@@ -283,7 +239,7 @@ func (s *Session) explain(err error) error {
 		return brokenProtocol(err.Error())
 	}
 	exit := s.process.Wait()
-	if e := exit.Err("the simulation's process"); e != nil {
+	if e := exitError(exit, "the simulation's process"); e != nil {
 		return e
 	}
 	return &contracts.Error{
@@ -336,7 +292,7 @@ func (s *Session) MemoryUsed() int64 { return s.process.MemoryUsed() }
 
 // Close ends the process and removes what was its own.
 func (s *Session) Close() {
-	_ = s.out.Close() // an idle process ends by itself
+	_ = s.process.Requests.Close() // an idle process ends by itself
 	timer := time.NewTimer(lastWords)
 	defer timer.Stop()
 	select {
@@ -344,6 +300,6 @@ func (s *Session) Close() {
 	case <-timer.C:
 		s.process.Kill()
 	}
-	_ = s.in.Close()
-	_ = s.scratch.Remove()
+	_ = s.process.Answers.Close()
+	_ = s.process.Scratch.Remove()
 }

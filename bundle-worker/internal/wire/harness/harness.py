@@ -1,6 +1,6 @@
 """Runs a bundle's wire and targets on behalf of bundle-worker.
 
-Usage: python start.py, which imports this file, with the worker's requests on descriptor 3 and this program's
+Usage: python -c START DIR, where START is start.py, which imports this file from DIR, with the worker's requests on descriptor 3 and this program's
 answers on descriptor 4, both as JSON-RPC 2.0 framed by Content-Length. Descriptors
 0, 1 and 2 belong to the model: whatever it prints, and however, cannot reach the worker's
 connection.
@@ -214,7 +214,7 @@ def installed():
     """The distributions on the path, with their versions and where they are."""
     found = {}
     for place in sys.path:
-        for name, version, path in KNOWN.get(place) or distributions(place):
+        for name, version, path in KNOWN[place] if place in KNOWN else distributions(place):
             found.setdefault(name, (version, path))  # an earlier place on the path is the one that is imported
     return found
 

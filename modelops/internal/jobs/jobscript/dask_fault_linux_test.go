@@ -338,7 +338,7 @@ func TestDaskKilledWorkerLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "all that the worker had started is gone", func() bool {
-		return !slices.ContainsFunc(all, func(pid int) bool { return pid != nanny.Process.Pid && runs(pid, "serve\x00", "/start.py") })
+		return !slices.ContainsFunc(all, func(pid int) bool { return pid != nanny.Process.Pid && runs(pid, "serve\x00", "/modelops-task-") })
 	})
 	c.until(id, func(s jobStatus) bool { return s.Tasks["succeeded"] > 25 })
 	if found := append(programs(t, local), programs(t, tmp)...); len(found) != 1 {

@@ -106,7 +106,7 @@ func (p *person) processes() map[string][]int {
 		if err != nil || !strings.Contains(string(environ)+string(line), p.work) {
 			continue
 		}
-		for kind, word := range map[string]string{"driver": "\x00drive\x00", "worker": "\x00exec\x00", "simulation": "/start.py\x00"} {
+		for kind, word := range map[string]string{"driver": "\x00drive\x00", "worker": "\x00exec\x00", "simulation": "/modelops-task-"} {
 			if strings.Contains(string(line), word) {
 				kinds[kind] = append(kinds[kind], pid)
 			}
