@@ -50,7 +50,7 @@ type Builder struct {
 	// Has says whether the sink need not have a blob; nil is for no.
 	Has func(ctx context.Context, blob Blob) (bool, error)
 	// Indexed is given the index as soon as all of it is known, while the sink may still
-	// have blobs to take; nil for nobody. Its error ends the build.
+	// have blobs to take; nil for nobody. Its error ends the build, and what the sink does.
 	Indexed  func(ctx context.Context, x *Index) error
 	Progress Progress // nil for nobody
 }
@@ -90,11 +90,11 @@ func (o Builder) Build(ctx context.Context, root *os.Root, sources []Source) (*I
 	if b.making.Wait(); err == nil && !b.failed.Load() {
 		x = b.index(files)
 		if o.Indexed != nil {
-			err = o.Indexed(ctx, x)
+			group.Go(func() error { return o.Indexed(ctx, x) })
 		}
 	}
 	if waitErr := group.Wait(); waitErr != nil {
-		err = waitErr // what the workers met first; the others only saw the cancellation
+		err = waitErr // what the workers met first; dispatch only saw the cancellation
 	}
 	if err != nil {
 		return nil, err

@@ -91,15 +91,15 @@ func (r *Repository) Push(ctx context.Context, root *os.Root, sources []bundle.S
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	moved := ahead(func() (bool, error) { return p.prepare(ctx) })
+	survey := ahead(func() (moved bool, err error) { return p.prepare(ctx) })
 	has := func(ctx context.Context, blob bundle.Blob) (bool, error) {
-		if _, err := moved(ctx); err != nil {
+		if _, err := survey(ctx); err != nil {
 			return false, err
 		}
 		return p.has(ctx, blob)
 	}
 	sink := func(ctx context.Context, blob bundle.Blob, stored []byte) error {
-		if moved, err := moved(ctx); moved || err != nil {
+		if moved, err := survey(ctx); moved || err != nil {
 			return err
 		}
 		return p.send(ctx, blob, stored)
@@ -109,7 +109,7 @@ func (r *Repository) Push(ctx context.Context, root *os.Root, sources []bundle.S
 		if index, err = x.Seal(opts.Cache); err != nil {
 			return err
 		}
-		if moved, err := moved(ctx); moved || err != nil {
+		if moved, err := survey(ctx); moved || err != nil {
 			return err
 		}
 		return p.sendIndex(ctx, index)
@@ -124,7 +124,7 @@ func (r *Repository) Push(ctx context.Context, root *os.Root, sources []bundle.S
 	}
 	d := contracts.DigestOf(manifest)
 	result := &PushResult{Ref: contracts.BundleRef{Repository: r.Name, Digest: d}, Index: x, Tag: opts.Tag, Unchanged: p.current == d}
-	if moved, _ := moved(ctx); moved && !result.Unchanged {
+	if moved, _ := survey(ctx); moved && !result.Unchanged {
 		return nil, (&MovedError{opts.Tag, opts.Base, p.current, d}).conflict()
 	}
 	if err := p.settle(ctx, x); err != nil {

@@ -3,6 +3,7 @@ package bundleoci_test
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -440,5 +441,34 @@ func TestManifestOnce(t *testing.T) {
 	requests := registry.Requests()
 	if len(requests) != 2 || requests[0] != "GET /v2/seir/manifests/latest" || !strings.HasPrefix(requests[1], "GET /v2/seir/blobs/sha256:") {
 		t.Errorf("requests: %q", requests)
+	}
+}
+
+// An index that is refused ends the push at once: what is still on its way is given up.
+func TestIndexRefused(t *testing.T) {
+	registry := bundletest.NewRegistry(t)
+	sending := make(chan struct{})
+	var begun atomic.Int64
+	registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
+		if req.Method != http.MethodPut || !strings.Contains(req.URL.Path, "/blobs/uploads/") {
+			return false
+		}
+		if begun.Add(1) == 1 {
+			_, _ = io.Copy(io.Discard, req.Body) // whose end is seen when it has been read
+			close(sending)
+			select {
+			case <-req.Context().Done():
+			case <-time.After(20 * time.Second):
+				t.Error("a blob was waited for after the index had been refused")
+			}
+			return true
+		}
+		<-sending
+		http.Error(w, `{"errors":[{"code":"DENIED","message":"no"}]}`, http.StatusForbidden)
+		return true
+	})
+	_, err := push(t, open(t, registry.Environment(), "seir"), write(t, bundletest.Files{"wire.py": "x = 1\n"}), bundleoci.PushOptions{})
+	if code(err) != contracts.CodeDenied {
+		t.Errorf("the push ended with %v", err)
 	}
 }
